@@ -1,0 +1,93 @@
+//! What a stage tells while it works: one enum, one function.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::run::Stage;
+
+/// Something that happened in a stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A stage begins its work.
+    StageStarted {
+        /// Which stage.
+        stage: Stage,
+    },
+    /// A stage is skipped: its inputs have not changed since it finished.
+    StageSkipped {
+        /// Which stage.
+        stage: Stage,
+    },
+    /// Work goes on from where an earlier run was stopped.
+    Resumed {
+        /// What was found done: "step 120 of 300".
+        what: String,
+    },
+    /// Countable work inside a stage.
+    Progress {
+        /// What is counted: "examples", "sentences".
+        unit: String,
+        /// How many are done.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
+    /// One optimizer update.
+    Step {
+        /// Counted from 1.
+        step: usize,
+        /// How many there will be.
+        total: usize,
+        /// Mean loss over the supervised tokens, in nats.
+        loss: f64,
+        /// The learning rate of this update.
+        learning_rate: f64,
+        /// Norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// Tokens read in this step.
+        tokens: usize,
+    },
+    /// The loss on the validation split was measured.
+    Validated {
+        /// After this many steps.
+        step: usize,
+        /// Mean loss over the supervised tokens, in nats.
+        loss: f64,
+        /// Whether it is the best so far.
+        is_best: bool,
+    },
+    /// A checkpoint was saved; a kill loses nothing before it.
+    Saved {
+        /// After this many steps.
+        step: usize,
+    },
+    /// Something that the user should know, and that does not stop the run.
+    Warning {
+        /// The sentence to show.
+        text: String,
+    },
+    /// A fact that belongs in the log: "training on 412 rationales".
+    Note {
+        /// The sentence to show.
+        text: String,
+    },
+    /// A stage is done.
+    StageFinished {
+        /// Which stage.
+        stage: Stage,
+        /// Wall-clock seconds, over all of its sittings.
+        seconds: f64,
+    },
+}
+
+/// Who listens; the return value is the only way to stop a stage.
+pub type Observer<'a> = dyn FnMut(Event) -> ControlFlow<()> + 'a;
+
+/// Tells an event, and turns a wish to stop into [`Error::Stopped`].
+pub fn tell(observe: &mut Observer<'_>, event: Event) -> Result<()> {
+    if observe(event).is_break() { Err(Error::Stopped) } else { Ok(()) }
+}

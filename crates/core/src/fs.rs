@@ -1,0 +1,190 @@
+//! The only place that touches files: each error names its path, and nothing half-written is
+//! ever taken for whole, because a file appears under its name only when it is complete.
+#![expect(clippy::disallowed_methods, reason = "this is the wrapper that the lint points to")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// Opens a file for buffered reading.
+pub fn open(path: &Path) -> Result<BufReader<File>> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    // Opening a folder succeeds on Linux; reading it fails without naming it.
+    if file.metadata().map_err(|e| Error::io(path, e))?.is_dir() {
+        return Err(Error::file(path, "is a folder, expected a file"));
+    }
+    Ok(BufReader::with_capacity(1 << 16, file))
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    Ok(bytes)
+}
+
+/// Reads a whole UTF-8 file.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        Error::record(path, line, "not valid UTF-8; save the file as UTF-8")
+    })
+}
+
+/// Makes a folder and its parents.
+pub fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))
+}
+
+/// Removes a file or a folder with all in it; what is not there is no error.
+pub fn remove(path: &Path) -> Result<()> {
+    let done = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match done {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts `from` in the place of `to` in one step, and replaces what was there.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    if to.is_dir() {
+        remove(to)?;
+    }
+    std::fs::rename(from, to).map_err(|e| Error::io(to, e))
+}
+
+/// Writes a file whole or not at all: into a sibling, flushed to the disk, then renamed.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let mut writer = Writer::create(path)?;
+    writer.write_all(bytes.as_ref()).map_err(|e| Error::io(path, e))?;
+    writer.finish()
+}
+
+/// Writes JSON with two spaces of indentation and a closing newline, whole or not at all.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::file(path, format!("cannot be written as JSON: {e}")))?;
+    text.push('\n');
+    write(path, text)
+}
+
+/// Reads a JSON file into a struct.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_str(&read_text(path)?)
+        .map_err(|e| Error::record(path, e.line(), format!("not the expected JSON: {e}")))
+}
+
+/// The SHA-256 of a file, in hex.
+pub fn sha256(path: &Path) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let mut reader = open(path)?;
+    loop {
+        let bytes = reader.fill_buf().map_err(|e| Error::io(path, e))?;
+        if bytes.is_empty() {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(bytes);
+        let n = bytes.len();
+        reader.consume(n);
+    }
+}
+
+/// The SHA-256 of some bytes, in hex.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+/// A file in the making: it takes its name only at [`Writer::finish`].
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    part: PathBuf,
+    file: std::io::BufWriter<File>,
+}
+
+impl Writer {
+    /// Begins a file that will be called `path`.
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        let part = path.with_file_name(name);
+        let file = File::create(&part).map_err(|e| Error::io(&part, e))?;
+        Ok(Self { path: path.to_owned(), part, file: std::io::BufWriter::new(file) })
+    }
+
+    /// Flushes to the disk and gives the file its name.
+    pub fn finish(self) -> Result<()> {
+        let Self { path, part, file } = self;
+        let finished = file
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&part, &path));
+        finished.map_err(|e| {
+            let _ = std::fs::remove_file(&part);
+            Error::io(path, e)
+        })
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A file that grows line by line and is kept when the process dies; see [`crate::jsonl::Log`].
+pub(crate) fn open_to_append(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .append(true)
+        .read(true)
+        .open(path)
+        .map_err(|e| Error::io(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_only_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let mut writer = Writer::create(&path).unwrap();
+        writer.write_all(b"half").unwrap();
+        assert!(!path.exists());
+        writer.finish().unwrap();
+        assert_eq!(read(&path).unwrap(), b"half");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let error = read(Path::new("no/such/file")).unwrap_err();
+        assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+    }
+
+    #[test]
+    fn invalid_utf8_is_placed_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, b"one\ntw\xff\n").unwrap();
+        assert!(read_text(&path).unwrap_err().to_string().contains("a.txt:2: not valid UTF-8"));
+    }
+}
