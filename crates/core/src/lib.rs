@@ -15,5 +15,6 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod select;
+pub mod text;
 
 pub use error::{Error, Result};

@@ -1,1 +1,246 @@
-//! Placeholder.
+//! The only place where prompts and completions are made and read.
+//!
+//! Training, validation and generation call the same functions, so what the student learns is
+//! what it is asked. A prompt is a template (minijinja) over `claim`, `evidence` and `label`; a
+//! completion is the label, a full stop, and the explanation: the label stands first, so that a
+//! caller who wants the verdict alone can stop after it.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use crate::error::{Error, Result};
+use crate::record::{Example, Outcome};
+
+/// A compiled prompt template.
+#[derive(Debug)]
+pub struct Template {
+    environment: Environment<'static>,
+    show_label: bool,
+}
+
+/// A prompt that fits, and what had to be left out for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The template, filled.
+    pub text: String,
+    /// Evidence passages left out, from the end.
+    pub evidence_dropped: usize,
+}
+
+impl Template {
+    /// Compiles `source`; with `show_label` the gold label is put into the prompt, and the
+    /// completion is the explanation alone.
+    pub fn new(source: &str, show_label: bool) -> Result<Self> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // As in chat templates: a line that holds only a tag leaves no empty line.
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.expect("the built-in delimiters are valid"));
+        environment
+            .add_template_owned("prompt", source.trim_end().to_owned())
+            .map_err(|e| Error::option("prompt", e.to_string()))?;
+        Ok(Self {
+            environment,
+            show_label,
+        })
+    }
+
+    /// Fills the template with the first `n_evidence` passages.
+    pub fn fill(&self, example: &Example, n_evidence: usize) -> Result<String> {
+        let label = self.show_label.then_some(&example.label);
+        let evidence = &example.evidence[..n_evidence.min(example.evidence.len())];
+        self.environment
+            .get_template("prompt")
+            .and_then(|template| {
+                template.render(
+                    context! { claim => &example.claim, evidence => evidence.to_vec(), label },
+                )
+            })
+            .map_err(|e| Error::option("prompt", e.to_string()))
+    }
+
+    /// The longest prompt that `fits` accepts, leaving out evidence from the end; `None` when
+    /// not even the claim alone fits.
+    pub fn fit(
+        &self,
+        example: &Example,
+        fits: impl Fn(&str) -> Result<bool>,
+    ) -> Result<Option<Prompt>> {
+        for n_evidence in (0..=example.evidence.len()).rev() {
+            let text = self.fill(example, n_evidence)?;
+            if fits(&text)? {
+                return Ok(Some(Prompt {
+                    text,
+                    evidence_dropped: example.evidence.len() - n_evidence,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the student should answer.
+    pub fn completion(&self, label: &str, explanation: &str) -> String {
+        let explanation = explanation.trim();
+        if self.show_label {
+            format!(" {explanation}")
+        } else {
+            format!(" {label}. {explanation}")
+        }
+    }
+
+    /// Reads a completion: its label (none where the prompt showed it), its explanation, and how
+    /// it ended. Without a label the whole text counts as the explanation.
+    pub fn parse(&self, completion: &str, labels: &[&str]) -> (Option<String>, String, Outcome) {
+        let text = completion.trim();
+        if text.is_empty() {
+            return (None, String::new(), Outcome::Empty);
+        }
+        if self.show_label {
+            return (None, text.to_owned(), Outcome::Ok);
+        }
+        match leading_label(text, labels) {
+            Some((label, explanation)) => {
+                (Some(label.to_owned()), explanation.to_owned(), Outcome::Ok)
+            }
+            None => (None, text.to_owned(), Outcome::Unparsable),
+        }
+    }
+}
+
+/// The label that `text` begins with, whatever its case and quoting, and what follows it.
+fn leading_label<'a, 't>(text: &'t str, labels: &[&'a str]) -> Option<(&'a str, &'t str)> {
+    let is_mark = |c: char| c.is_whitespace() || "*_\"'`([{:#".contains(c);
+    let start = text.trim_start_matches(is_mark);
+    let starts_with = |label: &&&str| {
+        let head = start.get(..label.len());
+        let boundary = !start[head.map_or(0, str::len)..].starts_with(char::is_alphanumeric);
+        head.is_some_and(|head| head.eq_ignore_ascii_case(label)) && boundary
+    };
+    let label = labels
+        .iter()
+        .filter(starts_with)
+        .max_by_key(|label| label.len())?;
+    let rest = &start[label.len()..];
+    Some((
+        label,
+        rest.trim_start_matches(|c: char| is_mark(c) || ".,;)]}-\u{2013}\u{2014}".contains(c)),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::record::Split;
+
+    const TEMPLATE: &str = "Claim: {{ claim }}\nEvidence:\n{% for e in evidence %}- {{ e }}\n{% endfor %}Verdict:{% if label %} {{ label }}{% endif %}\n";
+
+    fn example() -> Example {
+        Example {
+            id: "1".into(),
+            claim: "ice {{ melts }}".into(),
+            evidence: vec!["it is warm".into(), "it is very warm".into()],
+            label: "supported".into(),
+            strata: BTreeMap::new(),
+            split: Split::Train,
+        }
+    }
+
+    #[test]
+    fn a_completion_is_a_label_then_an_explanation() {
+        let check = |completion: &str, expected: &str| {
+            let template = Template::new(TEMPLATE, false).unwrap();
+            let (label, text, outcome) = template.parse(
+                completion,
+                &["supported", "refuted", "not enough info", "not"],
+            );
+            assert_eq!(
+                format!("{} | {text} | {outcome:?}", label.unwrap_or_default()),
+                expected
+            );
+        };
+        check(
+            " refuted. The trial had no control group.",
+            "refuted | The trial had no control group. | Ok",
+        );
+        check(
+            "Refuted: no control group",
+            "refuted | no control group | Ok",
+        );
+        check(
+            "**Not Enough Info** - unclear",
+            "not enough info | unclear | Ok",
+        );
+        check("not. Really", "not | Really | Ok");
+        check("supported", "supported |  | Ok");
+        check("supportedly so", " | supportedly so | Unparsable");
+        check("I cannot tell.", " | I cannot tell. | Unparsable");
+        check(" \n", " |  | Empty");
+        check("été", " | été | Unparsable");
+    }
+
+    #[test]
+    fn what_is_made_is_read() {
+        let template = Template::new(TEMPLATE, false).unwrap();
+        let (label, text, outcome) = template.parse(
+            &template.completion("refuted", " Because. "),
+            &["refuted", "supported"],
+        );
+        assert_eq!(
+            (label.as_deref(), text.as_str(), outcome),
+            (Some("refuted"), "Because.", Outcome::Ok)
+        );
+    }
+
+    #[test]
+    fn a_template_is_filled_and_claims_are_no_templates() {
+        let text = Template::new(TEMPLATE, false)
+            .unwrap()
+            .fill(&example(), 2)
+            .unwrap();
+        assert_eq!(
+            text,
+            "Claim: ice {{ melts }}\nEvidence:\n- it is warm\n- it is very warm\nVerdict:"
+        );
+        let shown = Template::new(TEMPLATE, true).unwrap();
+        assert!(
+            shown
+                .fill(&example(), 0)
+                .unwrap()
+                .ends_with("Verdict: supported")
+        );
+        assert_eq!(shown.completion("supported", "Because."), " Because.");
+    }
+
+    #[test]
+    fn evidence_is_left_out_from_the_end_until_it_fits() {
+        let template = Template::new(TEMPLATE, false).unwrap();
+        let check = |limit: usize, expected: Option<usize>| {
+            let prompt = template
+                .fit(&example(), |text| Ok(text.len() <= limit))
+                .unwrap();
+            assert_eq!(prompt.map(|p| p.evidence_dropped), expected);
+        };
+        check(1000, Some(0));
+        check(60, Some(1));
+        check(41, Some(2));
+        check(10, None);
+    }
+
+    #[test]
+    fn a_broken_template_names_its_line() {
+        let error = Template::new("{{ claim }}\n{% for %}", false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("prompt: ") && error.contains("prompt:2"),
+            "{error}"
+        );
+        let unknown = Template::new("{{ clam }}", false).unwrap();
+        assert!(unknown.fill(&example(), 0).is_err());
+    }
+}
