@@ -1,1 +1,40 @@
-fn main() {}
+//! The `stillhouse` command: arguments in, library call, result out.
+
+mod args;
+mod command;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Command::Run(run) => command::run::run(run),
+        Command::Pull(pull) => command::pull::run(pull),
+        Command::Config(config) => command::config::run(config),
+        Command::Doctor => command::doctor::run(),
+        Command::Completions { shell } => command::completions::run(*shell),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::say(format_args!("error: {error:#}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// 1 the run failed, 2 arguments or config are wrong, 3 the outside world (network, disk),
+/// 130 interrupted.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<stillhouse::Error>().map(stillhouse::Error::fault) {
+        Some(stillhouse::Fault::Config) => 2,
+        Some(stillhouse::Fault::World) => 3,
+        Some(stillhouse::Fault::Stopped) => 130,
+        Some(stillhouse::Fault::Run) | None => 1,
+    }
+}

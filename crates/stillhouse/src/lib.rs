@@ -1,1 +1,23 @@
-//! x
+//! One config file, one run: from claims to a student and a report.
+//!
+//! [`run`] carries a [`config::Config`] out; [`plan`] says what it would do. Only
+//! [`pipeline`](self) knows the order of the stages.
+
+pub mod config;
+mod error;
+mod fingerprint;
+mod job;
+mod pipeline;
+mod stage;
+
+pub use error::{Error, Fault, Result};
+pub use pipeline::{Planned, Request, Summary, World, plan, run};
+pub use stillhouse_core::event::{Event, Observer};
+pub use stillhouse_core::run::Stage;
+pub use stillhouse_hub::HubOptions;
+
+/// Finds a model by name, fetching and verifying it where it is not on this machine yet, and
+/// returns its folder; `note` hears what is being fetched.
+pub fn pull(name: &str, hub: &HubOptions, note: &mut dyn FnMut(&str)) -> Result<std::path::PathBuf> {
+    Ok(stillhouse_hub::find(name, hub, note)?.folder)
+}

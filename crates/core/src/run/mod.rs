@@ -183,20 +183,20 @@ impl Run {
 
     /// Does a stage's `work` in its own folder, unless it is done; `work` returns the names of
     /// its outputs in that folder. `clock` gives seconds.
-    pub fn stage(
+    pub fn stage<E: From<Error>>(
         &mut self,
         stage: Stage,
         inputs: &Inputs,
         clock: &dyn Fn() -> f64,
         observe: &mut Observer<'_>,
-        work: impl FnOnce(&Path, &mut Observer<'_>) -> Result<Outputs>,
-    ) -> Result<()> {
+        work: impl FnOnce(&Path, &mut Observer<'_>) -> Result<Outputs, E>,
+    ) -> Result<(), E> {
         let begun = clock();
         let folder = self.folder.join("work").join(stage.to_string());
         let done = folder.join("done.json");
         let plan = self.plan(stage, inputs)?;
         if plan == Plan::Skip {
-            return tell(observe, Event::StageSkipped { stage });
+            return Ok(tell(observe, Event::StageSkipped { stage })?);
         }
         if plan == Plan::Begin {
             fs::remove(&folder)?;

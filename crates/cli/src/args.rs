@@ -1,0 +1,102 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use stillhouse::Stage;
+
+/// Distils explanations from a large teacher into a compact student, and says how good they are.
+#[derive(Debug, Parser)]
+#[command(name = "stillhouse", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a config file: data, teacher, select, train, generate, evaluate, report
+    Run(Run),
+    /// Fetch and verify a model, for work without a network later
+    Pull(Pull),
+    /// Print the commented default config, or a config file checked and resolved
+    Config(ConfigArgs),
+    /// Show what this machine has: cores and their instructions, caches, end points
+    Doctor,
+    /// Print a shell completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the stages in order; a stage whose inputs have not changed is skipped.
+///
+/// Stop with Ctrl-C at any time: the same command goes on from there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The config file, such as examples/quickstart/run.toml
+    pub(crate) config: PathBuf,
+    /// Begin at this stage; the ones before must be done, and are taken as they are
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) from: Option<StageName>,
+    /// End with this stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) to: Option<StageName>,
+    /// Put a value over the config: student.train.epochs=2 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The run directory, instead of the config's `out`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Do finished stages again whose options or inputs have changed, and replace their results
+    #[arg(long)]
+    pub(crate) redo: bool,
+    /// Check the config and say what each stage would do; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print nothing but errors
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    /// Print every event as a JSON line on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    /// A model's name, such as sentence-transformers/all-MiniLM-L6-v2
+    pub(crate) name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// A config file to check and resolve
+    pub(crate) config: Option<PathBuf>,
+    /// Put a value over the config: student.train.epochs=2 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", requires = "config")]
+    pub(crate) set: Vec<String>,
+}
+
+/// A stage as a word on the command line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StageName(pub(crate) Stage);
+
+impl clap::ValueEnum for StageName {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [StageName; 7] = {
+            let mut all = [StageName(Stage::Data); 7];
+            let mut at = 0;
+            while at < 7 {
+                all[at] = StageName(Stage::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.name()))
+    }
+}

@@ -1,0 +1,7 @@
+//! One file a subcommand: what it asks of the library, and what it prints.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod pull;
+pub(crate) mod run;

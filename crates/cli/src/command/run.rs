@@ -1,0 +1,52 @@
+//! `stillhouse run RUN.toml`.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use stillhouse::config::Config;
+use stillhouse::{Event, HubOptions, Request, World};
+
+use crate::args::Run;
+use crate::progress::{Progress, print, say};
+
+/// Set by Ctrl-C; a second one ends the process at once.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Carries a config file out.
+pub(crate) fn run(args: &Run) -> anyhow::Result<()> {
+    let mut config = Config::load(&args.config, &args.set)?;
+    if let Some(out) = &args.out {
+        config.run.out.clone_from(out);
+    }
+    let request = Request { from: args.from.map(|s| s.0), to: args.to.map(|s| s.0), redo: args.redo };
+    let hub = hub_options();
+    let begun = Instant::now();
+    let clock = || begun.elapsed().as_secs_f64();
+    let world = World { clock: &clock, hub: &hub };
+
+    if args.dry_run {
+        return print(&stillhouse::plan(&config, &request, &world)?.to_string());
+    }
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        say(format_args!("stopping after the step in flight; press Ctrl-C again to stop at once"));
+    })?;
+    let mut progress = Progress::new(args.quiet, args.json);
+    let mut observe = |event: Event| {
+        progress.show(&event, clock());
+        if STOP.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let summary = stillhouse::run(&config, &request, &world, &mut observe)?;
+    if !args.quiet && !args.json {
+        print(&summary.to_string())?;
+    }
+    Ok(())
+}
+
+/// Where models are looked up, as the environment says.
+pub(crate) fn hub_options() -> HubOptions {
+    HubOptions::from_vars(|name| std::env::var(name).ok())
+}

@@ -1,0 +1,168 @@
+//! The order of the stages; no other file knows it.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use serde_json::json;
+use stillhouse_core::event::{Event, Observer};
+use stillhouse_core::jsonl::Log;
+use stillhouse_core::run::{Identity, Inputs, Outputs, Plan, Run, Stage};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::stage::{data, evaluate, generate, report, select, teacher, train};
+use crate::HubOptions;
+
+/// What to do of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Begin at this stage; the ones before are taken as they are.
+    pub from: Option<Stage>,
+    /// End with this stage.
+    pub to: Option<Stage>,
+    /// Do finished stages again whose options or inputs have changed.
+    pub redo: bool,
+}
+
+/// The outside world, handed in.
+pub struct World<'a> {
+    /// Seconds since some fixed moment.
+    pub clock: &'a dyn Fn() -> f64,
+    /// Where models are looked up.
+    pub hub: &'a HubOptions,
+}
+
+/// What a run leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The headline of the report, empty when the run ended before it.
+    pub headline: String,
+    /// The report's page, if it was written.
+    pub page: Option<PathBuf>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline)?;
+        self.page.as_ref().map_or(Ok(()), |page| writeln!(f, "report: {}", page.display()))
+    }
+}
+
+type MakeInputs = fn(&Job<'_>, &Run, &mut Observer<'_>) -> Result<Inputs>;
+type Work = fn(&Job<'_>, &std::path::Path, &mut Observer<'_>) -> Result<Outputs>;
+
+/// The figure in the paper, one line a stage: what it depends on, and what it does.
+const STAGES: [(Stage, MakeInputs, Work); 7] = [
+    (Stage::Data, data::inputs, data::work),
+    (Stage::Teacher, teacher::inputs, teacher::work),
+    (Stage::Select, select::inputs, select::work),
+    (Stage::Train, train::inputs, train::work),
+    (Stage::Generate, generate::inputs, generate::work),
+    (Stage::Evaluate, evaluate::inputs, evaluate::work),
+    (Stage::Report, report::inputs, report::work),
+];
+
+/// Carries a config out; a stage whose inputs have not changed is skipped.
+pub fn run(config: &Config, request: &Request, world: &World<'_>, observe: &mut Observer<'_>) -> Result<Summary> {
+    let job = Job::new(config, world)?;
+    let mut run = Run::open(&config.run.out, &identity(config), request.redo)?;
+    let (mut log, _) = Log::open::<serde_json::Value>(&run.path("events.jsonl"))?;
+    let mut unwritten = None;
+    let mut tell = |event: Event| {
+        if !matches!(event, Event::Progress { .. }) {
+            let line = json!({ "seconds": (world.clock)(), "event": event });
+            if let Err(error) = log.push(&line) {
+                unwritten = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        observe(event)
+    };
+    let mut done = Ok(());
+    for (stage, inputs, work) in wanted(request)? {
+        done = inputs(&job, &run, &mut tell)
+            .and_then(|inputs| {
+                run.stage(stage, &inputs, world.clock, &mut tell, |folder, observe| work(&job, folder, observe))
+            })
+            .map_err(|source| Error::Stage { stage, source: Box::new(source) });
+        if done.is_err() {
+            break;
+        }
+    }
+    if let Some(error) = unwritten {
+        return Err(error.into());
+    }
+    done?;
+    report::summary(&job)
+}
+
+/// What a run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Each stage with what there is to do for it.
+    pub stages: Vec<(Stage, Plan)>,
+    /// The run directory.
+    pub out: PathBuf,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "run directory: {}", self.out.display())?;
+        for (stage, plan) in &self.stages {
+            let words = match plan {
+                Plan::Skip => "unchanged, would be skipped",
+                Plan::Continue => "was begun, would go on",
+                Plan::Begin => "would run",
+            };
+            writeln!(f, "{stage:<9} {words}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks a config and says what each stage would do, without doing or writing anything.
+pub fn plan(config: &Config, request: &Request, world: &World<'_>) -> Result<Planned> {
+    let job = Job::new(config, world)?;
+    let mut stages = Vec::new();
+    let out = config.run.out.clone();
+    if !out.join("manifest.json").exists() {
+        data::inputs_of(&job)?;
+        stages.extend(wanted(request)?.map(|(stage, ..)| (stage, Plan::Begin)));
+        return Ok(Planned { stages, out });
+    }
+    let run = Run::open(&out, &identity(config), request.redo)?;
+    let mut begins = false;
+    for (stage, inputs, _) in wanted(request)? {
+        // What follows a stage that runs depends on its results.
+        let plan = if begins {
+            Plan::Begin
+        } else {
+            let inputs = inputs(&job, &run, &mut |_| ControlFlow::Continue(()));
+            inputs.and_then(|inputs| Ok(run.plan(stage, &inputs)?)).map_err(|source| Error::Stage { stage, source: Box::new(source) })?
+        };
+        begins |= plan != Plan::Skip;
+        stages.push((stage, plan));
+    }
+    Ok(Planned { stages, out })
+}
+
+fn wanted(request: &Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, Work)>> {
+    let from = request.from.unwrap_or(Stage::Data);
+    let to = request.to.unwrap_or(Stage::Report);
+    if from > to {
+        let what = format!("stage {from} comes after --to {to}");
+        return Err(stillhouse_core::Error::option("--from", what).into());
+    }
+    Ok(STAGES.into_iter().filter(move |(stage, ..)| (from..=to).contains(stage)))
+}
+
+fn identity(config: &Config) -> Identity {
+    Identity {
+        version: env!("CARGO_PKG_VERSION").into(),
+        config: serde_json::to_value(&config.run).expect("a config of plain values is JSON"),
+        seed: config.run.seed,
+        device: "cpu".into(),
+    }
+}

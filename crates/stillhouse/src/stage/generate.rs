@@ -1,0 +1,113 @@
+//! The student, and the base model before any training, label and explain the test split.
+
+use std::path::Path;
+
+use serde_json::json;
+use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::jsonl::{self, Log};
+use stillhouse_core::prompt::Prompt;
+use stillhouse_core::record::{Example, Outcome, Prediction, Split};
+use stillhouse_core::run::{Inputs, Outputs, Run};
+use stillhouse_core::{Error as CoreError, fs};
+use stillhouse_student::{Completion, Model, generate};
+
+use crate::error::Result;
+use crate::job::{self, Job};
+use crate::stage::options;
+
+/// The two systems that generate; evaluate adds its baselines.
+pub(crate) const STUDENT: &str = "student";
+pub(crate) const UNTRAINED: &str = "untrained";
+
+pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
+    let trained = if job.path("adapter").exists() { "adapter" } else { "model" };
+    let mut files = job::inputs(run, &["examples.jsonl", trained])?;
+    files.push(job.dataset_file.clone());
+    files.push(job.base_input(observe)?);
+    let student = &job.config.student;
+    let options = json!({
+        "student": { "generate": options(&student.generate), "context_tokens": student.context_tokens },
+        "show_label": job.config.data.show_label,
+    });
+    Ok(Inputs { options, files })
+}
+
+pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
+    let mut examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
+    let untrained = job.untrained(&examples, observe)?;
+    examples.retain(|e| e.split == Split::Test);
+
+    let (mut log, mut predictions) = Log::open::<Prediction>(&folder.join("finished.jsonl"))?;
+    if !predictions.is_empty() {
+        let what = format!("{} of {} predictions", predictions.len(), 2 * examples.len());
+        tell(observe, Event::Resumed { what })?;
+    }
+    let mut say = |system: &str, model: &Model, observe: &mut Observer<'_>| {
+        answer(job, &examples, system, model, &mut log, &mut predictions, observe)
+    };
+    say(UNTRAINED, &untrained, observe)?;
+    say(STUDENT, &trained(job, untrained)?, observe)?;
+    drop(log);
+
+    let order = |p: &Prediction| (p.system != STUDENT, examples.iter().position(|e| e.id == p.id));
+    predictions.sort_by_key(order);
+    jsonl::write(&folder.join("predictions.jsonl"), &predictions)?;
+    fs::remove(&folder.join("finished.jsonl"))?;
+    let dropped: usize = predictions.iter().filter(|p| p.system == STUDENT).map(|p| p.evidence_dropped).sum();
+    Ok(Outputs { facts: json!({ "evidence_dropped": dropped }), ..Outputs::of(["predictions.jsonl"]) })
+}
+
+/// The student of this run: a whole model, or the base model under its adapter.
+fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
+    let adapter = job.path("adapter");
+    if adapter.exists() {
+        return Ok(base.with_adapter(&adapter)?);
+    }
+    let mut model = Model::load(&job.path("model"))?;
+    model.limit_context(base.context_tokens());
+    Ok(model)
+}
+
+/// Lets one system answer the examples that it has not answered yet.
+fn answer(
+    job: &Job<'_>,
+    examples: &[Example],
+    system: &str,
+    model: &Model,
+    log: &mut Log,
+    predictions: &mut Vec<Prediction>,
+    observe: &mut Observer<'_>,
+) -> Result<()> {
+    let is_done = |id: &str| predictions.iter().any(|p| p.system == system && p.id == id);
+    let open: Vec<&Example> = examples.iter().filter(|e| !is_done(&e.id)).collect();
+    let options = &job.config.student.generate;
+    let room = model.context_tokens().saturating_sub(options.max_new_tokens);
+    let mut prompts: Vec<Prompt> = Vec::new();
+    for example in &open {
+        let prompt = job.template.fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
+        prompts.push(prompt.ok_or_else(|| CoreError::Example {
+            id: example.id.clone(),
+            what: format!("its claim alone leaves no room for {} new tokens in a context of {}; lower student.generate.max_new_tokens", options.max_new_tokens, model.context_tokens()),
+        })?);
+    }
+    let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
+    let labels = job.dataset.label_set();
+    let mut keep = |index: usize, completion: Completion| {
+        let (label, explanation, outcome) = job.template.parse(&completion.text, &labels);
+        let outcome = if completion.is_truncated && outcome == Outcome::Ok { Outcome::Truncated } else { outcome };
+        let prediction = Prediction {
+            id: open[index].id.clone(),
+            system: system.to_owned(),
+            label,
+            explanation,
+            outcome,
+            completion: completion.text,
+            evidence_dropped: prompts[index].evidence_dropped,
+        };
+        log.push(&prediction)?;
+        predictions.push(prediction);
+        Ok(())
+    };
+    generate(model, &texts, options, job.config.seed, observe, &mut keep)?;
+    Ok(())
+}

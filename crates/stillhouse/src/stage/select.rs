@@ -1,0 +1,41 @@
+//! Candidates to the few that train the student.
+
+use std::path::Path;
+
+use serde_json::json;
+use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::record::{Example, Rationale};
+use stillhouse_core::run::{Inputs, Outputs, Run};
+use stillhouse_core::{jsonl, select};
+
+use crate::error::Result;
+use crate::job::{self, Job};
+use crate::stage::options;
+
+pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
+    let files = job::inputs(run, &["examples.jsonl", "rationales.jsonl"])?;
+    Ok(Inputs { options: json!({ "select": options(&job.config.select) }), files })
+}
+
+pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
+    let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
+    let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
+    let (choices, funnel) = select::choose(&examples, &rationales, &job.config.select, job.config.seed)?;
+    let dropped: Vec<String> = funnel.dropped.iter().map(|(rule, n)| format!("{n} by {rule:?}").to_lowercase()).collect();
+    let text = format!("kept {} of {} candidates; dropped {}", funnel.kept, funnel.candidates, dropped.join(", "));
+    tell(observe, Event::Note { text })?;
+    if funnel.label_was_shown {
+        let text = "the teacher was shown the gold label, so the accuracy filter means nothing".into();
+        tell(observe, Event::Warning { text })?;
+    }
+    if let Some(first) = funnel.uncovered.first() {
+        let text = format!(
+            "{} of {} examples have no usable rationale and train nothing; the first is `{first}`",
+            funnel.uncovered.len(),
+            funnel.examples
+        );
+        tell(observe, Event::Warning { text })?;
+    }
+    jsonl::write(&folder.join("selection.jsonl"), &choices)?;
+    Ok(Outputs { facts: options(&funnel), ..Outputs::of(["selection.jsonl"]) })
+}
