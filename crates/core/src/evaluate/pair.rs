@@ -1,0 +1,93 @@
+//! The records of `pairs.jsonl`: what each metric says of one explanation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One example and one system (`pairs.jsonl`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairRecord {
+    /// The example's id.
+    pub id: String,
+    /// Who speaks.
+    pub system: String,
+    /// Each metric's value; null where there is none, with the reason in `unscored`.
+    pub metrics: BTreeMap<String, Option<PairValue>>,
+    /// Why a metric has no value here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unscored: BTreeMap<String, String>,
+    /// Which sentence answers which, where sentences were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alignment: Option<Alignment>,
+}
+
+impl PairRecord {
+    /// A metric's value as one number: F1 of a triple, 0 or 1 of a truth.
+    pub fn number(&self, metric: &str) -> Option<f64> {
+        match self.metrics.get(metric)?.as_ref()? {
+            PairValue::Truth(truth) => Some(f64::from(u8::from(*truth))),
+            PairValue::Number(number) => Some(*number),
+            PairValue::Triple(triple) => Some(triple.f1),
+        }
+    }
+}
+
+/// A value of one metric for one pair.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PairValue {
+    /// Right or wrong.
+    Truth(bool),
+    /// A number.
+    Number(f64),
+    /// Precision, recall and F1.
+    Triple(Triple),
+}
+
+/// Precision (what of the explanation is in the reference), recall (what of the reference is in
+/// the explanation) and their harmonic mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Triple {
+    /// Of the explanation.
+    pub precision: f64,
+    /// Of the reference.
+    pub recall: f64,
+    /// The harmonic mean; 0 where either is not above 0.
+    pub f1: f64,
+}
+
+impl Triple {
+    /// Adds F1 to precision and recall.
+    pub fn new(precision: f64, recall: f64) -> Self {
+        let f1 = if precision > 0.0 && recall > 0.0 {
+            2.0 * precision * recall / (precision + recall)
+        } else {
+            0.0
+        };
+        Self { precision, recall, f1 }
+    }
+}
+
+/// Which sentence of the other side comes closest to each sentence.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alignment {
+    /// The explanation's sentences; `best` counts in `reference` from 0.
+    pub explanation: Vec<Aligned>,
+    /// The reference's sentences; `best` counts in `explanation` from 0.
+    pub reference: Vec<Aligned>,
+}
+
+/// One sentence and its best partner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aligned {
+    /// The sentence.
+    pub sentence: String,
+    /// Its best partner's place on the other side; the first one on a tie.
+    pub best: usize,
+    /// Their plain cosine, whatever the mode of the metric.
+    pub cosine: f64,
+}
