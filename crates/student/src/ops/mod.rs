@@ -1,0 +1,33 @@
+//! The operations that a decoder is made of, each with its gradient.
+//!
+//! Activations are packed: `x` is `[tokens, features]`, several sequences one after the other without padding, and a [`Layout`] tells where each begins.
+//! Weights are `[out, in]`, as in Hugging Face's files.
+//! A tensor is trained if it is tracked by burn's autodiff; for all others no gradient is computed.
+//!
+//! On the CPU each operation is one fused kernel with its own backward; on other devices it is the composition in [`composed`].
+//! This module knows nothing of models, files or batches of examples.
+
+mod adamw;
+mod attention;
+mod bridge;
+mod cache;
+pub mod composed;
+mod embedding;
+mod gate;
+mod head;
+mod layout;
+mod linear;
+mod norm;
+mod pool;
+mod rope;
+
+pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
+pub use attention::attention;
+pub use cache::{KvCache, attend_cached};
+pub use embedding::embedding;
+pub use gate::swiglu;
+pub use head::{Loss, head_log_likelihood, head_logits, head_loss};
+pub use layout::{Heads, Layout};
+pub use linear::{linear, lora_linear};
+pub use norm::rms_norm;
+pub use rope::Rope;
