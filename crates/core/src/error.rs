@@ -59,21 +59,34 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Wraps what the file system said about `path`.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+        Self::Io {
+            path: path.into(),
+            source,
+        }
     }
 
     /// A file-wide complaint.
     pub fn file(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Self::File { path: path.into(), what: what.into() }
+        Self::File {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 
     /// A complaint about one line, counted from 1.
     pub fn record(path: impl Into<PathBuf>, line: usize, what: impl Into<String>) -> Self {
-        Self::Record { path: path.into(), line, what: what.into() }
+        Self::Record {
+            path: path.into(),
+            line,
+            what: what.into(),
+        }
     }
 
     /// A complaint about one option.
     pub fn option(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Option { key: key.into(), what: what.into() }
+        Self::Option {
+            key: key.into(),
+            what: what.into(),
+        }
     }
 }

@@ -89,5 +89,9 @@ pub type Observer<'a> = dyn FnMut(Event) -> ControlFlow<()> + 'a;
 
 /// Tells an event, and turns a wish to stop into [`Error::Stopped`].
 pub fn tell(observe: &mut Observer<'_>, event: Event) -> Result<()> {
-    if observe(event).is_break() { Err(Error::Stopped) } else { Ok(()) }
+    if observe(event).is_break() {
+        Err(Error::Stopped)
+    } else {
+        Ok(())
+    }
 }

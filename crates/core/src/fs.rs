@@ -1,6 +1,9 @@
 //! The only place that touches files: each error names its path, and nothing half-written is
 //! ever taken for whole, because a file appears under its name only when it is complete.
-#![expect(clippy::disallowed_methods, reason = "this is the wrapper that the lint points to")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the wrapper that the lint points to"
+)]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,14 +26,18 @@ pub fn open(path: &Path) -> Result<BufReader<File>> {
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    open(path)?
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io(path, e))?;
     Ok(bytes)
 }
 
 /// Reads a whole UTF-8 file.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
+            .split(|b| *b == b'\n')
+            .count();
         Error::record(path, line, "not valid UTF-8; save the file as UTF-8")
     })
 }
@@ -42,7 +49,11 @@ pub fn create_folder(path: &Path) -> Result<()> {
 
 /// Removes a file or a folder with all in it; what is not there is no error.
 pub fn remove(path: &Path) -> Result<()> {
-    let done = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let done = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
     match done {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
         _ => Ok(()),
@@ -60,7 +71,9 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Writes a file whole or not at all: into a sibling, flushed to the disk, then renamed.
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     let mut writer = Writer::create(path)?;
-    writer.write_all(bytes.as_ref()).map_err(|e| Error::io(path, e))?;
+    writer
+        .write_all(bytes.as_ref())
+        .map_err(|e| Error::io(path, e))?;
     writer.finish()
 }
 
@@ -100,10 +113,12 @@ pub fn sha256_of(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
 }
 
 /// A file in the making: it takes its name only at [`Writer::finish`].
@@ -121,7 +136,11 @@ impl Writer {
         name.push(".part");
         let part = path.with_file_name(name);
         let file = File::create(&part).map_err(|e| Error::io(&part, e))?;
-        Ok(Self { path: path.to_owned(), part, file: std::io::BufWriter::new(file) })
+        Ok(Self {
+            path: path.to_owned(),
+            part,
+            file: std::io::BufWriter::new(file),
+        })
     }
 
     /// Flushes to the disk and gives the file its name.
@@ -185,6 +204,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         std::fs::write(&path, b"one\ntw\xff\n").unwrap();
-        assert!(read_text(&path).unwrap_err().to_string().contains("a.txt:2: not valid UTF-8"));
+        assert!(
+            read_text(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("a.txt:2: not valid UTF-8")
+        );
     }
 }

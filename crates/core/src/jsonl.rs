@@ -26,13 +26,21 @@ pub fn read_each<T: DeserializeOwned>(
     for number in 1.. {
         line.clear();
         let limit = MAX_LINE_BYTES as u64 + 1;
-        let n = reader.by_ref().take(limit).read_until(b'\n', &mut line).map_err(|e| Error::io(path, e))?;
+        let n = reader
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', &mut line)
+            .map_err(|e| Error::io(path, e))?;
         if n == 0 {
             break;
         }
         if n > MAX_LINE_BYTES {
             let limit = MAX_LINE_BYTES >> 20;
-            return Err(Error::record(path, number, format!("the line is longer than {limit} MiB; is it JSONL, one record a line?")));
+            return Err(Error::record(
+                path,
+                number,
+                format!("the line is longer than {limit} MiB; is it JSONL, one record a line?"),
+            ));
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -42,7 +50,11 @@ pub fn read_each<T: DeserializeOwned>(
         // A byte order mark is what some editors put before the first line.
         let text = text.trim_start_matches('\u{feff}');
         let record = serde_json::from_str(text).map_err(|e| {
-            let cut = if line.ends_with(b"\n") { "" } else { " (the file ends in this line: was it cut?)" };
+            let cut = if line.ends_with(b"\n") {
+                ""
+            } else {
+                " (the file ends in this line: was it cut?)"
+            };
             Error::record(path, number, format!("{e}{cut}"))
         })?;
         each(number, record)?;
@@ -91,9 +103,14 @@ impl Log {
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
         let mut file = fs::open_to_append(path)?;
         let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(0)).map_err(|e| Error::io(path, e))?;
-        file.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        file.seek(SeekFrom::Start(0))
+            .map_err(|e| Error::io(path, e))?;
+        file.read_to_end(&mut bytes)
+            .map_err(|e| Error::io(path, e))?;
+        let whole = bytes
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |at| at + 1);
         file.set_len(whole as u64).map_err(|e| Error::io(path, e))?;
         let mut records = Vec::new();
         for (number, line) in bytes[..whole].split(|b| *b == b'\n').enumerate() {
@@ -103,13 +120,21 @@ impl Log {
                 records.push(record);
             }
         }
-        Ok((Self { path: path.to_owned(), file }, records))
+        Ok((
+            Self {
+                path: path.to_owned(),
+                file,
+            },
+            records,
+        ))
     }
 
     /// Adds one record; it is in the system's hands when this returns.
     pub fn push(&mut self, record: &impl Serialize) -> Result<()> {
         let line = to_line(&self.path, record)?;
-        self.file.write_all(&line).map_err(|e| Error::io(&self.path, e))
+        self.file
+            .write_all(&line)
+            .map_err(|e| Error::io(&self.path, e))
     }
 
     /// Flushes to the disk.
@@ -131,12 +156,18 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         fs::write(&path, "{\"a\":1}\n{\"a\":").unwrap();
         let error = read::<Value>(&path).unwrap_err().to_string();
-        assert!(error.contains("a.jsonl:2:") && error.contains("was it cut"), "{error}");
+        assert!(
+            error.contains("a.jsonl:2:") && error.contains("was it cut"),
+            "{error}"
+        );
 
         let (mut log, records) = Log::open::<Value>(&path).unwrap();
         assert_eq!(records, [json!({"a": 1})]);
         log.push(&json!({"a": 2})).unwrap();
-        assert_eq!(read::<Value>(&path).unwrap(), [json!({"a": 1}), json!({"a": 2})]);
+        assert_eq!(
+            read::<Value>(&path).unwrap(),
+            [json!({"a": 1}), json!({"a": 2})]
+        );
     }
 
     #[test]
@@ -145,7 +176,10 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         fs::write(&path, format!("\"{}\"\n", "x".repeat(50 << 20))).unwrap();
         let error = read::<Value>(&path).unwrap_err().to_string();
-        assert!(error.contains("a.jsonl:1: the line is longer than 16 MiB"), "{error}");
+        assert!(
+            error.contains("a.jsonl:1: the line is longer than 16 MiB"),
+            "{error}"
+        );
     }
 
     proptest! {

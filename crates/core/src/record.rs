@@ -193,7 +193,10 @@ pub struct Prediction {
     pub evidence_dropped: usize,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
 fn is_zero(n: &usize) -> bool {
     *n == 0
 }

@@ -1,0 +1,104 @@
+//! Keys and values of what was already read, for generation.
+
+use burn::tensor::{Tensor, TensorData};
+use stillhouse_kernels::cached::{self, CachedShape, Past};
+
+use super::{Heads, Layout, Rope};
+
+/// The keys (rotated) and values of several sequences that grow, layer by layer.
+///
+/// The buffers are plain memory of the host, so a sequence that is done costs nothing but its place.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    shape: Heads,
+    /// `[layer][slot]`
+    layers: Vec<Vec<Past>>,
+}
+
+impl KvCache {
+    /// An empty cache of `n_slots` sequences through `n_layers` layers.
+    #[must_use]
+    pub fn new(n_layers: usize, n_slots: usize, shape: Heads) -> Self {
+        Self {
+            shape,
+            layers: vec![vec![Past::default(); n_slots]; n_layers],
+        }
+    }
+
+    /// How many tokens of a slot the first layer has read.
+    #[must_use]
+    pub fn length(&self, slot: usize) -> usize {
+        self.layers
+            .first()
+            .map_or(0, |slots| slots[slot].keys.len() / self.shape.kv_size())
+    }
+
+    /// Makes one slot hold what another holds, for several continuations of one prompt.
+    pub fn copy_slot(&mut self, from: usize, to: usize) {
+        for slots in &mut self.layers {
+            slots[to] = slots[from].clone();
+        }
+    }
+
+    /// Empties one slot and frees its memory.
+    pub fn clear_slot(&mut self, slot: usize) {
+        for slots in &mut self.layers {
+            slots[slot] = Past::default();
+        }
+    }
+}
+
+/// Appends the new tokens' keys and values to layer `layer` of the cache, then lets their queries attend to all before them and themselves.
+///
+/// `layout` packs the new tokens, usually one a sequence, or whole prompts; its sequence `i` continues slot `slots[i]`, and no slot stands twice.
+/// Positions go on from what the slot holds.
+/// Shapes are as in [`attention`](super::attention()); there is no gradient.
+///
+/// # Panics
+/// If a position lies past the tables of `rope`, or the shapes do not fit together.
+#[must_use]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an attention has this many parts"
+)]
+pub fn attend_cached(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    rope: &Rope,
+    layout: &Layout,
+    slots: &[usize],
+    cache: &mut KvCache,
+    layer: usize,
+    scale: f32,
+) -> Tensor<2> {
+    assert_eq!(layout.n_sequences(), slots.len(), "one slot per sequence");
+    let (dims, device) = (q.dims(), q.device());
+    let shape = CachedShape {
+        heads: cache.shape.heads,
+        kv_heads: cache.shape.kv_heads,
+        head_size: cache.shape.head_size,
+        half: rope.half(),
+        scale,
+    };
+    let [q, k, v] = [q, k, v].map(|t| host(t.inner()));
+    let lengths: Vec<usize> = layout.sequences().map(|rows| rows.len()).collect();
+    let pasts = &mut cache.layers[layer];
+    let mut active: Vec<Past> = slots
+        .iter()
+        .map(|&slot| std::mem::take(&mut pasts[slot]))
+        .collect();
+    let tables = (rope.cos(), rope.sin());
+    let mixed = cached::attend(&q, &k, &v, tables, &lengths, &mut active, shape);
+    for (&slot, past) in slots.iter().zip(active) {
+        pasts[slot] = past;
+    }
+    Tensor::from_data(TensorData::new(mixed, dims), &device)
+}
+
+/// A tensor's entries in the host's memory.
+fn host(t: Tensor<2>) -> Vec<f32> {
+    t.into_data_as::<f32>()
+        .try_into_vec::<f32>()
+        .expect("the data were just converted to f32")
+}

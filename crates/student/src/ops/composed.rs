@@ -1,0 +1,231 @@
+//! Each operation as a plain composition of burn's own.
+//!
+//! This is the specification that the fused operations are tested against, and the path that devices other than the CPU take.
+//! The functions have the names, arguments and results of those in [`ops`](super), where each is described.
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+use super::{AdamwStep, Heads, Layout, Loss, Moments, Rope};
+
+/// See [`linear`](super::linear()).
+#[must_use]
+pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<2> {
+    let y = x.matmul(weight.clone().transpose());
+    match bias {
+        Some(bias) => y + bias.clone().unsqueeze(),
+        None => y,
+    }
+}
+
+/// See [`lora_linear`](super::lora_linear()).
+#[must_use]
+pub fn lora_linear(
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    a: &Tensor<2>,
+    b: &Tensor<2>,
+    scale: f32,
+) -> Tensor<2> {
+    let low = x.clone().matmul(a.clone().transpose());
+    linear(x, weight, bias) + low.matmul(b.clone().transpose()) * scale
+}
+
+/// See [`rms_norm`](super::rms_norm()).
+#[must_use]
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, epsilon: f32, offset: f32) -> Tensor<2> {
+    let root = (x.clone().square().mean_dim(1) + epsilon).sqrt();
+    let weight = weight.clone() + offset;
+    x.div(root) * weight.unsqueeze()
+}
+
+/// See [`attention`](super::attention()).
+#[must_use]
+pub fn attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    rope: &Rope,
+    layout: &Layout,
+    shape: Heads,
+    scale: f32,
+) -> Tensor<2> {
+    let outputs = layout.sequences().filter(|rows| !rows.is_empty());
+    let outputs = outputs.map(|rows| {
+        let of = |x: &Tensor<2>| x.clone().slice([rows.clone()]);
+        attend_one(of(&q), of(&k), of(&v), rope, shape, scale)
+    });
+    Tensor::cat(outputs.collect(), 0)
+}
+
+/// Causal attention within one sequence.
+fn attend_one(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    rope: &Rope,
+    shape: Heads,
+    scale: f32,
+) -> Tensor<2> {
+    let time = q.dims()[0];
+    let (kv_heads, size) = (shape.kv_heads, shape.head_size);
+    let group = shape.heads / kv_heads;
+    // [time, heads * size] -> [heads, time, size]
+    let split = |x: Tensor<2>, heads| x.reshape([time, heads, size]).swap_dims(0, 1);
+    let shared = |x: Tensor<3>| -> Tensor<3> {
+        x.unsqueeze_dim::<4>(1)
+            .expand([kv_heads, group, time, size])
+            .reshape([shape.heads, time, size])
+    };
+    let q = rotate(split(q, shape.heads), rope);
+    let k = shared(rotate(split(k, kv_heads), rope));
+    let v = shared(split(v, kv_heads));
+    let future = Tensor::<2, Int>::ones([time, time], &q.device()).triu(1);
+    let scores = q.matmul(k.swap_dims(1, 2)) * scale;
+    let scores = scores.mask_fill(future.bool().unsqueeze(), f32::NEG_INFINITY);
+    let mixed = activation::softmax(scores, 2).matmul(v);
+    mixed.swap_dims(0, 1).reshape([time, shape.query_size()])
+}
+
+/// Rotates each row of `[heads, time, size]` by its position's angles.
+fn rotate(x: Tensor<3>, rope: &Rope) -> Tensor<3> {
+    let [heads, time, size] = x.dims();
+    let half = rope.half();
+    let table = |values: &[f32]| {
+        let data = TensorData::new(values[..time * half].to_vec(), [1, time, half]);
+        Tensor::<3>::from_data(data, &x.device())
+    };
+    let (cos, sin) = (table(rope.cos()), table(rope.sin()));
+    let part = |features| x.clone().slice([0..heads, 0..time, features]);
+    let (low, high) = (part(0..half), part(half..2 * half));
+    let mut parts = vec![
+        low.clone() * cos.clone() - high.clone() * sin.clone(),
+        high * cos + low * sin,
+    ];
+    if 2 * half < size {
+        parts.push(part(2 * half..size));
+    }
+    Tensor::cat(parts, 2)
+}
+
+/// See [`swiglu`](super::swiglu()).
+#[must_use]
+pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    activation::silu(gate) * up
+}
+
+/// See [`embedding`](super::embedding()).
+#[must_use]
+pub fn embedding(weight: &Tensor<2>, ids: &[u32]) -> Tensor<2> {
+    let ids = index(ids.iter().map(|&id| id as usize), &weight.device());
+    weight.clone().select(0, ids)
+}
+
+/// See [`head_loss`](super::head_loss()).
+#[must_use]
+pub fn head_loss(
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    targets: &[Option<u32>],
+    weights: &[f32],
+) -> Loss {
+    let rows: Vec<usize> = (0..targets.len())
+        .filter(|&row| targets[row].is_some())
+        .collect();
+    if rows.is_empty() {
+        return Loss::nothing(x);
+    }
+    let chosen: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
+    let total: f32 = chosen.iter().sum();
+    let likelihood = target_log_probability(x.clone(), weight, bias, targets, &rows);
+    let chosen = Tensor::<1>::from_data(chosen.as_slice(), &x.device());
+    Loss {
+        value: (likelihood * chosen).sum().neg() / total.max(f32::MIN_POSITIVE),
+        n_supervised: rows.len(),
+        total_weight: total,
+    }
+}
+
+/// See [`head_log_likelihood`](super::head_log_likelihood()).
+#[must_use]
+pub fn head_log_likelihood(
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    targets: &[Option<u32>],
+) -> Vec<Option<f32>> {
+    let rows: Vec<usize> = (0..targets.len())
+        .filter(|&row| targets[row].is_some())
+        .collect();
+    let mut values = vec![None; targets.len()];
+    if rows.is_empty() {
+        return values;
+    }
+    let bias = bias.map(|bias| bias.clone().inner());
+    let (x, weight) = (x.inner(), weight.clone().inner());
+    let found = target_log_probability(x, &weight, bias.as_ref(), targets, &rows);
+    let found = found.into_data().convert::<f32>();
+    for (row, value) in rows.into_iter().zip(found.iter::<f32>()) {
+        values[row] = Some(value);
+    }
+    values
+}
+
+/// The log-probability of the target at each of `rows`, all of which have one.
+fn target_log_probability(
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    targets: &[Option<u32>],
+    rows: &[usize],
+) -> Tensor<1> {
+    let device = x.device();
+    let chosen = index(rows.iter().copied(), &device);
+    let wanted = rows.iter().filter_map(|&row| targets[row]);
+    let wanted = index(wanted.map(|id| id as usize), &device);
+    let logits = linear(x.select(0, chosen), weight, bias);
+    let likelihood = activation::log_softmax(logits, 1);
+    likelihood
+        .gather(1, wanted.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1)
+}
+
+/// See [`adamw`](super::adamw()).
+#[must_use]
+pub fn adamw<const D: usize>(
+    param: Tensor<D>,
+    grad: Tensor<D>,
+    moments: Moments<D>,
+    step: &AdamwStep,
+) -> (Tensor<D>, Moments<D>) {
+    let is_trained = param.is_require_grad();
+    let is_autodiff = param.is_autodiff();
+    let grad = grad.inner() * step.grad_scale;
+    let first = moments.first * step.beta1 + grad.clone() * (1.0 - step.beta1);
+    let second = moments.second * step.beta2 + grad.square() * (1.0 - step.beta2);
+    let slope = first.clone() / step.correction1();
+    let size = (second.clone() / step.correction2()).sqrt() + step.epsilon;
+    let param = param.inner() * (1.0 - step.learning_rate * step.weight_decay);
+    let mut param = param - slope / size * step.learning_rate;
+    if is_autodiff {
+        param = param.autodiff();
+    }
+    if is_trained {
+        param = param.require_grad();
+    }
+    (param, Moments { first, second })
+}
+
+/// See [`squared_norm`](super::squared_norm()).
+#[must_use]
+pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
+    let sum = grad.clone().inner().square().sum();
+    f64::from(sum.into_scalar::<f32>())
+}
+
+/// Row numbers as an index tensor.
+fn index(rows: impl Iterator<Item = usize>, device: &burn::tensor::Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+    Tensor::from_data(rows.as_slice(), device)
+}

@@ -1,0 +1,493 @@
+//! Every operation's value and gradients against its composed twin and against finite differences.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use stillhouse_student::ops::{
+    self, AdamwStep, Heads, KvCache, Layout, Loss, Moments, Rope, composed,
+};
+
+type Operation<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
+
+/// The value and one gradient per input, the latter empty where an input is frozen.
+struct Outcome {
+    value: Vec<f32>,
+    gradients: Vec<Vec<f32>>,
+}
+
+/// Sums in another order differ by a few units in the last place (6e-8) per addition, and the longest sums here have some hundred terms.
+const TWIN_TOLERANCE: f32 = 1e-5;
+
+/// Central differences in f32 keep about half the digits: a step of 1e-2 leaves a rounding error near 1e-5 / 1e-2 and a curvature error of its square.
+const DIFFERENCE_TOLERANCE: f64 = 5e-3;
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+/// Fixed values between -1 and 1, different for each `seed`.
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn tensor(values: &[f32], shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &device())
+}
+
+fn row(t: &Tensor<2>) -> Tensor<1> {
+    t.clone().squeeze_dim(0)
+}
+
+fn numbers<const D: usize>(t: Tensor<D>) -> Vec<f32> {
+    t.into_data_as::<f32>().try_into_vec().unwrap()
+}
+
+/// Runs `operation` with the inputs that `is_trained` marks tracked, and pulls a fixed gradient back through it.
+fn outcome(operation: Operation<'_>, shapes: &[[usize; 2]], is_trained: &[bool]) -> Outcome {
+    let inputs: Vec<Tensor<2>> = shapes
+        .iter()
+        .zip(1..)
+        .map(|(&shape, seed)| tensor(&values(shape[0] * shape[1], seed), shape))
+        .zip(is_trained)
+        .map(|(t, &is_trained)| t.set_require_grad(is_trained))
+        .collect();
+    let y = operation(&inputs);
+    let probe = tensor(&values(y.dims()[0] * y.dims()[1], 99), y.dims());
+    let gradients = (y.clone() * probe).sum().backward();
+    let of = |t: &Tensor<2>| t.grad(&gradients).map(numbers).unwrap_or_default();
+    Outcome {
+        gradients: inputs.iter().map(of).collect(),
+        value: numbers(y.inner()),
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let differences: Vec<f32> = got.iter().zip(expected).map(|(a, b)| a - b).collect();
+    let relative = largest(&differences) / largest(expected).max(f32::MIN_POSITIVE);
+    assert!(
+        relative < tolerance,
+        "{what}: relative difference {relative:e}"
+    );
+}
+
+/// The fused operation agrees with its twin, and its gradients with finite differences.
+#[track_caller]
+fn check(name: &str, shapes: &[[usize; 2]], fused: Operation<'_>, twin: Operation<'_>) {
+    let all = vec![true; shapes.len()];
+    let (got, expected) = (outcome(fused, shapes, &all), outcome(twin, shapes, &all));
+    assert_close(name, &got.value, &expected.value, TWIN_TOLERANCE);
+    for (i, (a, b)) in got.gradients.iter().zip(&expected.gradients).enumerate() {
+        assert_close(&format!("{name}: gradient {i}"), a, b, TWIN_TOLERANCE);
+        let alone: Vec<bool> = (0..shapes.len()).map(|j| j == i).collect();
+        let alone = outcome(fused, shapes, &alone);
+        assert_eq!(&alone.gradients[i], a, "{name}: gradient {i} alone");
+    }
+    for (i, gradient) in got.gradients.iter().enumerate() {
+        check_difference(&format!("{name}: input {i}"), shapes, i, fused, gradient);
+    }
+}
+
+/// The slope along a fixed direction of one input is the product of the gradient and the direction.
+#[track_caller]
+fn check_difference(
+    what: &str,
+    shapes: &[[usize; 2]],
+    input: usize,
+    operation: Operation<'_>,
+    gradient: &[f32],
+) {
+    let step = 1e-2;
+    // Along the gradient itself the slope is large, and another direction guards against what is missing from it.
+    let slant = values(gradient.len(), 77);
+    let size = largest(gradient);
+    let direction: Vec<f32> = gradient
+        .iter()
+        .zip(&slant)
+        .map(|(g, s)| g / size + 0.3 * s)
+        .collect();
+    let length = direction.iter().map(|d| d * d).sum::<f32>().sqrt();
+    let direction: Vec<f32> = direction.iter().map(|d| d / length).collect();
+    let loss = |sign: f32| -> f64 {
+        let inputs: Vec<Tensor<2>> = shapes
+            .iter()
+            .enumerate()
+            .map(|(i, &shape)| {
+                let mut entries = values(shape[0] * shape[1], i as u32 + 1);
+                if i == input {
+                    for (entry, d) in entries.iter_mut().zip(&direction) {
+                        *entry += sign * step * d;
+                    }
+                }
+                tensor(&entries, shape)
+            })
+            .collect();
+        let y = operation(&inputs);
+        let probe = values(y.dims()[0] * y.dims()[1], 99);
+        let y = numbers(y);
+        y.iter()
+            .zip(&probe)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    let slope = (loss(1.0) - loss(-1.0)) / (2.0 * f64::from(step));
+    let expected: f64 = gradient
+        .iter()
+        .zip(&direction)
+        .map(|(a, b)| f64::from(a * b))
+        .sum();
+    let relative = (slope - expected).abs() / expected.abs();
+    assert!(
+        relative < DIFFERENCE_TOLERANCE,
+        "{what}: slope {slope}, gradient says {expected}"
+    );
+}
+
+#[test]
+fn linear_and_its_gradients() {
+    for [n, i, o] in [[7, 5, 3], [33, 48, 65]] {
+        let shapes = [[n, i], [o, i], [1, o]];
+        check(
+            "linear",
+            &shapes,
+            &|t| ops::linear(t[0].clone(), &t[1], Some(&row(&t[2]))),
+            &|t| composed::linear(t[0].clone(), &t[1], Some(&row(&t[2]))),
+        );
+        check(
+            "linear without bias",
+            &shapes[..2],
+            &|t| ops::linear(t[0].clone(), &t[1], None),
+            &|t| composed::linear(t[0].clone(), &t[1], None),
+        );
+    }
+}
+
+#[test]
+fn lora_linear_and_its_gradients() {
+    for [n, i, o, r] in [[7, 5, 3, 2], [33, 48, 65, 16]] {
+        let (weight, bias) = (
+            tensor(&values(o * i, 8), [o, i]),
+            tensor(&values(o, 9), [1, o]),
+        );
+        let bias = row(&bias);
+        for bias in [None, Some(&bias)] {
+            check(
+                "lora_linear",
+                &[[n, i], [r, i], [o, r]],
+                &|t| ops::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
+                &|t| composed::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
+            );
+        }
+    }
+}
+
+#[test]
+fn rms_norm_and_its_gradients() {
+    for ([n, h], offset) in [([5, 7], 0.0), ([3, 64], 1.0), ([130, 33], 0.0)] {
+        check(
+            "rms_norm",
+            &[[n, h], [1, h]],
+            &|t| ops::rms_norm(t[0].clone(), &row(&t[1]), 1e-5, offset),
+            &|t| composed::rms_norm(t[0].clone(), &row(&t[1]), 1e-5, offset),
+        );
+    }
+}
+
+#[test]
+fn swiglu_and_its_gradients() {
+    for shape in [[3, 5], [17, 64]] {
+        check(
+            "swiglu",
+            &[shape, shape],
+            &|t| ops::swiglu(t[0].clone() * 3.0, t[1].clone()),
+            &|t| composed::swiglu(t[0].clone() * 3.0, t[1].clone()),
+        );
+    }
+}
+
+fn frequencies(half: usize) -> Vec<f32> {
+    (0..half)
+        .map(|i| 10_000f32.powf(-(i as f32) / half as f32))
+        .collect()
+}
+
+#[test]
+fn attention_and_its_gradients() {
+    let check_one = |shape: Heads, half, lengths: &[usize]| {
+        let layout = Layout::new(lengths);
+        let rope = Rope::new(&frequencies(half), layout.longest());
+        let n = layout.tokens();
+        let kv = [n, shape.kv_size()];
+        check(
+            &format!("attention {shape:?} {lengths:?}"),
+            &[[n, shape.query_size()], kv, kv],
+            &|t| {
+                let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
+                ops::attention(q, k, v, &rope, &layout, shape, 0.5)
+            },
+            &|t| {
+                let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
+                composed::attention(q, k, v, &rope, &layout, shape, 0.5)
+            },
+        );
+    };
+    let heads = |heads, kv_heads, head_size| Heads {
+        heads,
+        kv_heads,
+        head_size,
+    };
+    check_one(heads(2, 1, 4), 2, &[3]);
+    check_one(heads(4, 2, 16), 8, &[1, 5, 2]);
+    check_one(heads(3, 3, 6), 2, &[9, 4]);
+    check_one(heads(4, 2, 32), 16, &[70, 1, 131]);
+}
+
+#[test]
+fn a_packed_sequence_does_not_see_its_neighbours() {
+    let shape = Heads {
+        heads: 2,
+        kv_heads: 1,
+        head_size: 8,
+    };
+    let rope = Rope::new(&frequencies(4), 16);
+    let attend = |n: usize, lengths: &[usize], first: usize| {
+        let take = |seed, width: usize| {
+            let all = values(12 * width, seed);
+            tensor(&all[first * width..(first + n) * width], [n, width])
+        };
+        let y = ops::attention(
+            take(1, 16),
+            take(2, 8),
+            take(3, 8),
+            &rope,
+            &Layout::new(lengths),
+            shape,
+            0.4,
+        );
+        numbers(y)
+    };
+    let packed = attend(12, &[5, 7], 0);
+    assert_close("first", &packed[..5 * 16], &attend(5, &[5], 0), 1e-6);
+    assert_close("second", &packed[5 * 16..], &attend(7, &[7], 5), 1e-6);
+}
+
+#[test]
+fn embedding_gradients_add_up_where_an_id_stands_twice() {
+    let ids = [3, 0, 3, 3, 1];
+    check(
+        "embedding",
+        &[[5, 6]],
+        &|t| ops::embedding(&t[0], &ids),
+        &|t| composed::embedding(&t[0], &ids),
+    );
+}
+
+fn as_matrix(loss: Loss) -> Tensor<2> {
+    loss.value.unsqueeze()
+}
+
+#[test]
+fn head_loss_and_its_gradients() {
+    for [n, h, vocab] in [[6, 5, 11], [40, 16, 300]] {
+        let targets: Vec<Option<u32>> = (0..n)
+            .map(|i| (i % 3 != 1).then_some((i * 7 % vocab) as u32))
+            .collect();
+        let weights: Vec<f32> = (0..n).map(|i| 0.5 + (i % 4) as f32).collect();
+        let (targets, weights) = (&targets[..], &weights[..]);
+        check(
+            "head_loss",
+            &[[n, h], [vocab, h], [1, vocab]],
+            &|t| {
+                as_matrix(ops::head_loss(
+                    t[0].clone(),
+                    &t[1],
+                    Some(&row(&t[2])),
+                    targets,
+                    weights,
+                ))
+            },
+            &|t| {
+                as_matrix(composed::head_loss(
+                    t[0].clone(),
+                    &t[1],
+                    Some(&row(&t[2])),
+                    targets,
+                    weights,
+                ))
+            },
+        );
+        check(
+            "head_loss without bias",
+            &[[n, h], [vocab, h]],
+            &|t| as_matrix(ops::head_loss(t[0].clone(), &t[1], None, targets, weights)),
+            &|t| {
+                as_matrix(composed::head_loss(
+                    t[0].clone(),
+                    &t[1],
+                    None,
+                    targets,
+                    weights,
+                ))
+            },
+        );
+    }
+}
+
+#[test]
+fn unsupervised_positions_get_exactly_no_gradient() {
+    let targets = [None, Some(2), None, Some(0)];
+    let operation: Operation<'_> = &|t| {
+        as_matrix(ops::head_loss(
+            t[0].clone(),
+            &t[1],
+            None,
+            &targets,
+            &[1.0; 4],
+        ))
+    };
+    let got = outcome(operation, &[[4, 3], [5, 3]], &[true, true]);
+    for (row, target) in got.gradients[0].chunks(3).zip(&targets) {
+        assert_eq!(row.iter().all(|&g| g == 0.0), target.is_none());
+    }
+}
+
+#[test]
+fn a_batch_without_targets_has_no_loss_and_no_gradient() {
+    let operation: Operation<'_> = &|t| {
+        as_matrix(ops::head_loss(
+            t[0].clone(),
+            &t[1],
+            None,
+            &[None; 4],
+            &[1.0; 4],
+        ))
+    };
+    let got = outcome(operation, &[[4, 3], [5, 3]], &[true, false]);
+    assert_eq!(
+        (got.value, got.gradients[0].clone()),
+        (vec![0.0], vec![0.0; 12])
+    );
+}
+
+#[test]
+fn log_likelihoods_are_the_terms_of_the_loss() {
+    let (x, weight) = (
+        tensor(&values(12, 1), [4, 3]),
+        tensor(&values(15, 2), [5, 3]),
+    );
+    let targets = [Some(4), None, Some(2), Some(0)];
+    let found = ops::head_log_likelihood(x.clone(), &weight, None, &targets);
+    assert_eq!(
+        found.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [true, false, true, true]
+    );
+    let mean = found.iter().flatten().sum::<f32>() / 3.0;
+    let loss = ops::head_loss(x.clone(), &weight, None, &targets, &[1.0; 4]);
+    assert_close("mean", &[-mean], &numbers(loss.value), 1e-6);
+    let logits = numbers(ops::head_logits(x, &weight));
+    let total: f32 = logits[..5].iter().map(|l| l.exp()).sum();
+    assert_close(
+        "first",
+        &[found[0].unwrap()],
+        &[logits[4] - total.ln()],
+        1e-6,
+    );
+}
+
+#[test]
+fn a_cache_read_piece_by_piece_equals_one_pass() {
+    let shape = Heads {
+        heads: 4,
+        kv_heads: 2,
+        head_size: 8,
+    };
+    let rope = Rope::new(&frequencies(4), 100);
+    let lengths = [90, 5, 17];
+    let layout = Layout::new(&lengths);
+    let [q, k, v] = [(1, 32), (2, 16), (3, 16)].map(|(seed, width)| {
+        tensor(
+            &values(layout.tokens() * width, seed),
+            [layout.tokens(), width],
+        )
+    });
+    let whole = composed::attention(q.clone(), k.clone(), v.clone(), &rope, &layout, shape, 0.3);
+    let mut cache = KvCache::new(2, 4, shape);
+    let slots = [2, 0, 3];
+    let mut pieces: Vec<Vec<Tensor<2>>> = vec![Vec::new(); 3];
+    // Prompts of uneven lengths, then token by token, sequences dropping out as they end.
+    let mut done = [0; 3];
+    for step in 0.. {
+        let active: Vec<usize> = (0..3).filter(|&i| done[i] < lengths[i]).collect();
+        if active.is_empty() {
+            break;
+        }
+        let new: Vec<usize> = active
+            .iter()
+            .map(|&i| if step == 0 { lengths[i] - 2 - i } else { 1 })
+            .collect();
+        let rows = |t: &Tensor<2>| {
+            let of = |(&i, &n): (&usize, &usize)| {
+                let start = layout.sequence(i).start + done[i];
+                t.clone().slice([start..start + n])
+            };
+            Tensor::cat(active.iter().zip(&new).map(of).collect(), 0)
+        };
+        let slots: Vec<usize> = active.iter().map(|&i| slots[i]).collect();
+        let y = ops::attend_cached(
+            rows(&q),
+            rows(&k),
+            rows(&v),
+            &rope,
+            &Layout::new(&new),
+            &slots,
+            &mut cache,
+            1,
+            0.3,
+        );
+        let mut start = 0;
+        for (&i, &n) in active.iter().zip(&new) {
+            pieces[i].push(y.clone().slice([start..start + n]));
+            start += n;
+            done[i] += n;
+        }
+    }
+    let joined = Tensor::cat(pieces.into_iter().map(|p| Tensor::cat(p, 0)).collect(), 0);
+    assert_close("cached", &numbers(joined), &numbers(whole), TWIN_TOLERANCE);
+}
+
+#[test]
+fn adamw_equals_its_twin_and_keeps_training() {
+    let start = tensor(&values(35, 1), [5, 7]).require_grad();
+    let (mut a, mut b) = (start.clone(), start.clone());
+    let (mut ma, mut mb) = (Moments::zeros_like(&start), Moments::zeros_like(&start));
+    for number in 1..=5 {
+        let step = AdamwStep {
+            number,
+            weight_decay: 0.1,
+            grad_scale: 0.5,
+            ..AdamwStep::default()
+        };
+        let grad = tensor(&values(35, number + 10), [5, 7]).inner();
+        (a, ma) = ops::adamw(a, grad.clone(), ma, &step);
+        (b, mb) = composed::adamw(b, grad, mb, &step);
+    }
+    assert!(a.is_require_grad() && !a.clone().inner().is_autodiff());
+    assert_close("param", &numbers(a), &numbers(b), 1e-6);
+    assert_close("first", &numbers(ma.first), &numbers(mb.first), 1e-6);
+    assert_close("second", &numbers(ma.second), &numbers(mb.second), 1e-6);
+    assert_close("start is untouched", &numbers(start), &values(35, 1), 1e-9);
+}
+
+#[test]
+fn the_norm_is_the_root_of_the_sum_of_squares() {
+    let t = tensor(&[3.0, 4.0], [1, 2]);
+    assert!((ops::squared_norm(&t) - 25.0).abs() < 1e-9);
+}
