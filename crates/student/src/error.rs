@@ -17,8 +17,8 @@ pub enum Error {
         /// What was found and what was expected; tensors with their names and shapes.
         what: String,
     },
-    /// Training items cannot be used; the first of them is named.
-    #[error("training item `{id}`: {what}")]
+    /// An item to learn from, or to continue, cannot be used.
+    #[error("item `{id}`: {what}")]
     Item {
         /// The item's id.
         id: String,

@@ -66,7 +66,7 @@ impl Tokenizer {
             .min_frequency(2)
             .show_progress(false)
             .special_tokens(special.iter().map(|text| AddedToken::from(*text, true)).collect())
-            .initial_alphabet(ByteLevel::alphabet())
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build();
         let byte_level = ByteLevel::new(false, true, true);
         let mut model = TokenizerImpl::<BPE, tokenizers::NormalizerWrapper, ByteLevel, TemplateProcessing, ByteLevelDecoder>::new(BPE::default());
@@ -131,10 +131,9 @@ impl Tokenizer {
         self.inner.decode(tokens, true).unwrap_or_default()
     }
 
-    /// The text of one token, special ones too, as it stands in the vocabulary.
-    pub fn piece(&self, token: u32) -> String {
-        let text = self.inner.decode(&[token], false).unwrap_or_default();
-        if text.is_empty() { self.inner.id_to_token(token).unwrap_or_default() } else { text }
+    /// The text of tokens, special ones too.
+    pub fn decode_all(&self, tokens: &[u32]) -> String {
+        self.inner.decode(tokens, false).unwrap_or_default()
     }
 
     /// How many tokens there are.
@@ -183,7 +182,7 @@ mod tests {
         let tokenizer = Tokenizer::train(TEXTS.into_iter(), 270).unwrap();
         assert_eq!(tokenizer.prompt("cat")[0], 1);
         assert_eq!(tokenizer.prompt("cat")[1..], tokenizer.completion("cat"));
-        assert_eq!(tokenizer.piece(1), "<bos>");
+        assert_eq!(tokenizer.decode_all(&[1]), "<bos>");
     }
 
     #[test]
