@@ -1,0 +1,329 @@
+//! The output head: cross-entropy over a vocabulary, logits in pieces and never whole.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
+use crate::math::{exponentiate, highest};
+
+/// Logits that exist at one time, about: 32 MB.
+const LOGITS: usize = 1 << 23;
+
+/// A head and the rows it is asked about, all of which have a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// `[n, size]`
+    pub x: &'a [f32],
+    /// `[vocab, size]`
+    pub weight: &'a [f32],
+    /// `[vocab]`
+    pub bias: Option<&'a [f32]>,
+    /// The token wanted at each row.
+    pub targets: &'a [u32],
+}
+
+impl Input<'_> {
+    fn size(&self) -> usize {
+        self.x.len() / self.targets.len().max(1)
+    }
+
+    fn vocab(&self) -> usize {
+        self.weight.len() / self.size().max(1)
+    }
+
+    fn check(&self) {
+        let (size, vocab) = (self.size(), self.vocab());
+        assert_eq!(self.x.len(), self.targets.len() * size, "a row per target");
+        assert_eq!(self.weight.len(), vocab * size, "whole rows of weights");
+        assert!(
+            self.bias.is_none_or(|bias| bias.len() == vocab),
+            "a bias per token"
+        );
+        assert!(
+            self.targets.iter().all(|&t| (t as usize) < vocab),
+            "targets within the vocabulary"
+        );
+    }
+
+    /// Rows per piece.
+    fn height(&self) -> usize {
+        (LOGITS / self.vocab().max(1))
+            .clamp(64, 1024)
+            .min(self.targets.len())
+    }
+
+    /// The logits of a piece, `[rows, vocab]`.
+    fn logits(&self, x: &[f32], logits: &mut [f32]) {
+        let (size, vocab) = (self.size(), self.vocab());
+        let rows = x.len() / size;
+        multiply(
+            MatrixMut::new(logits, rows, vocab),
+            Matrix::new(x, rows, size),
+            Matrix::new(self.weight, vocab, size).t(),
+            1.0,
+            Put::Over,
+            Threads::All,
+        );
+        if let Some(bias) = self.bias {
+            logits.par_chunks_mut(vocab).for_each(|row| {
+                for (logit, b) in row.iter_mut().zip(bias) {
+                    *logit += b;
+                }
+            });
+        }
+    }
+}
+
+/// Where gradients go, each where it is wanted; `weight` and `bias` are added to.
+#[derive(Debug, Default)]
+pub struct Gradients<'a> {
+    /// `[n, size]`, overwritten.
+    pub x: Option<&'a mut [f32]>,
+    /// `[vocab, size]`
+    pub weight: Option<&'a mut [f32]>,
+    /// `[vocab]`
+    pub bias: Option<&'a mut [f32]>,
+}
+
+/// The log-probability of each target, in nats.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
+    input.check();
+    if input.targets.is_empty() {
+        return;
+    }
+    let (size, vocab, height) = (input.size(), input.vocab(), input.height());
+    let mut logits = vec![0.0; height * vocab];
+    let pieces = input
+        .x
+        .chunks(height * size)
+        .zip(input.targets.chunks(height));
+    for ((x, targets), found) in pieces.zip(found.chunks_mut(height)) {
+        let logits = &mut logits[..targets.len() * vocab];
+        input.logits(x, logits);
+        let rows = logits.par_chunks_mut(vocab).zip(targets);
+        found
+            .par_iter_mut()
+            .zip(rows)
+            .for_each(|(found, (row, &target))| {
+                let wanted = row[target as usize];
+                *found = wanted
+                    - Arch::new().dispatch(|| {
+                        let top = highest(row);
+                        top + exponentiate(row, 1.0, top).ln()
+                    });
+            });
+    }
+}
+
+/// The sum of `weights[i]` times the negative log-probability of target `i`, and its gradients.
+///
+/// `logits` is memory for the pieces, reused between calls; it is enlarged as needed.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn loss(
+    input: Input<'_>,
+    weights: &[f32],
+    mut out: Gradients<'_>,
+    logits: &mut Vec<f32>,
+) -> f64 {
+    input.check();
+    assert_eq!(weights.len(), input.targets.len(), "a weight per target");
+    if input.targets.is_empty() {
+        return 0.0;
+    }
+    let (size, vocab, height) = (input.size(), input.vocab(), input.height());
+    if logits.len() < height * vocab {
+        logits.resize(height * vocab, 0.0);
+    }
+    let mut total = 0.0;
+    for (piece, x) in input.x.chunks(height * size).enumerate() {
+        let first = piece * height;
+        let rows = x.len() / size;
+        let logits = &mut logits[..rows * vocab];
+        input.logits(x, logits);
+        total += loss_of_piece(
+            logits,
+            vocab,
+            &input.targets[first..][..rows],
+            &weights[first..][..rows],
+        );
+        let slopes = Matrix::new(logits, rows, vocab);
+        if let Some(dx) = &mut out.x {
+            let dx = MatrixMut::new(&mut dx[first * size..][..rows * size], rows, size);
+            let weight = Matrix::new(input.weight, vocab, size);
+            multiply(dx, slopes, weight, 1.0, Put::Over, Threads::All);
+        }
+        if let Some(d_weight) = &mut out.weight {
+            let d_weight = MatrixMut::new(d_weight, vocab, size);
+            multiply(
+                d_weight,
+                slopes.t(),
+                Matrix::new(x, rows, size),
+                1.0,
+                Put::Onto,
+                Threads::All,
+            );
+        }
+        if let Some(d_bias) = &mut out.bias {
+            for row in logits.chunks_exact(vocab) {
+                for (sum, g) in d_bias.iter_mut().zip(row) {
+                    *sum += g;
+                }
+            }
+        }
+    }
+    total
+}
+
+/// Logits become the loss's gradient for them; returns the loss.
+fn loss_of_piece(logits: &mut [f32], vocab: usize, targets: &[u32], weights: &[f32]) -> f64 {
+    let rows = logits
+        .par_chunks_mut(vocab)
+        .zip(targets.par_iter().zip(weights));
+    let losses: Vec<f64> = rows
+        .map(|(row, (&target, &weight))| {
+            let wanted = row[target as usize];
+            let log_sum = Arch::new().dispatch(|| {
+                let top = highest(row);
+                let total = exponentiate(row, 1.0, top);
+                let share = weight / total;
+                for p in row.iter_mut() {
+                    *p *= share;
+                }
+                top + total.ln()
+            });
+            row[target as usize] -= weight;
+            f64::from(weight) * f64::from(log_sum - wanted)
+        })
+        .collect();
+    losses.iter().sum()
+}
+
+/// The plain reference: the log-probability of `target` at one row.
+#[must_use]
+pub fn log_likelihood_plain(x: &[f32], weight: &[f32], bias: Option<&[f32]>, target: u32) -> f64 {
+    let logits: Vec<f64> = weight
+        .chunks(x.len())
+        .enumerate()
+        .map(|(token, w)| {
+            let product: f64 = x
+                .iter()
+                .zip(w)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum();
+            product + bias.map_or(0.0, |bias| f64::from(bias[token]))
+        })
+        .collect();
+    let total: f64 = logits.iter().map(|l| l.exp()).sum();
+    logits[target as usize] - total.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, values};
+
+    const SIZE: usize = 5;
+    const VOCAB: usize = 37;
+
+    fn plain_loss(
+        x: &[f32],
+        weight: &[f32],
+        bias: &[f32],
+        targets: &[u32],
+        weights: &[f32],
+    ) -> f64 {
+        let rows = x.chunks(SIZE).zip(targets).zip(weights);
+        rows.map(|((x, &t), &w)| -f64::from(w) * log_likelihood_plain(x, weight, Some(bias), t))
+            .sum()
+    }
+
+    #[test]
+    fn loss_and_gradients_agree_with_the_plain_reference() {
+        let n = 7;
+        let (x, weight, bias) = (
+            values(n * SIZE, 1),
+            values(VOCAB * SIZE, 2),
+            values(VOCAB, 3),
+        );
+        let targets: Vec<u32> = (0..n as u32).map(|i| i * 5 % VOCAB as u32).collect();
+        let weights: Vec<f32> = (0..n).map(|i| 0.5 + i as f32).collect();
+        let input = Input {
+            x: &x,
+            weight: &weight,
+            bias: Some(&bias),
+            targets: &targets,
+        };
+        let (mut dx, mut dw, mut db) = (
+            vec![0.0; x.len()],
+            vec![0.0; weight.len()],
+            vec![0.0; VOCAB],
+        );
+        let out = Gradients {
+            x: Some(&mut dx),
+            weight: Some(&mut dw),
+            bias: Some(&mut db),
+        };
+        let got = loss(input, &weights, out, &mut Vec::new());
+        let expected = plain_loss(&x, &weight, &bias, &targets, &weights);
+        assert!((got - expected).abs() < 1e-5 * expected);
+
+        let slopes = |v: &[f32], loss: &dyn Fn(&[f32]) -> f64| -> Vec<f32> {
+            let mut v = v.to_vec();
+            (0..v.len())
+                .map(|i| {
+                    let before = v[i];
+                    v[i] = before + 1e-2;
+                    let above = loss(&v);
+                    v[i] = before - 1e-2;
+                    let below = loss(&v);
+                    v[i] = before;
+                    ((above - below) / 2e-2) as f32
+                })
+                .collect()
+        };
+        assert_close(
+            &dx,
+            &slopes(&x, &|x| plain_loss(x, &weight, &bias, &targets, &weights)),
+            1e-4,
+        );
+        assert_close(
+            &dw,
+            &slopes(&weight, &|w| plain_loss(&x, w, &bias, &targets, &weights)),
+            1e-4,
+        );
+        assert_close(
+            &db,
+            &slopes(&bias, &|b| plain_loss(&x, &weight, b, &targets, &weights)),
+            1e-4,
+        );
+    }
+
+    #[test]
+    fn pieces_add_up_to_the_whole() {
+        // More rows than one piece holds.
+        let n = 2100;
+        let (x, weight) = (values(n * SIZE, 1), values(VOCAB * SIZE, 2));
+        let targets: Vec<u32> = (0..n as u32).map(|i| i * 5 % VOCAB as u32).collect();
+        let input = Input {
+            x: &x,
+            weight: &weight,
+            bias: None,
+            targets: &targets,
+        };
+        let mut found = vec![0.0; n];
+        log_likelihood(input, &mut found);
+        let rows = x.chunks(SIZE).zip(&targets);
+        let expected: Vec<f32> = rows
+            .map(|(x, &t)| log_likelihood_plain(x, &weight, None, t) as f32)
+            .collect();
+        assert_close(&found, &expected, 1e-6);
+        let total = loss(input, &vec![1.0; n], Gradients::default(), &mut Vec::new());
+        let expected: f64 = expected.iter().map(|&v| -f64::from(v)).sum();
+        assert!((total - expected).abs() < 1e-5 * expected);
+    }
+}
