@@ -1,3 +1,73 @@
 //! Trains, scores and generates with small open models.
+//!
+//! A [`Model`] is loaded from a Hugging Face folder or begun from random weights; [`train`](train::train)
+//! fine-tunes it on [`Item`](batch::Item)s, [`generate`](generate::generate) continues prompts, and
+//! [`score`] says how likely a given completion is.
+//! This crate knows nothing of claims, evidence and labels: it sees prompts and completions.
 
+use serde::{Deserialize, Serialize};
+
+pub mod adapter;
+pub mod batch;
+pub mod config;
+mod checkpoint;
+mod decoder;
+pub mod error;
+pub mod generate;
+#[cfg(test)]
+mod golden;
+mod model;
 pub mod ops;
+pub mod optimizer;
+pub mod score;
+pub mod tokenizer;
+pub mod train;
+pub mod weights;
+
+pub use batch::Item;
+pub use error::{Error, Result};
+pub use generate::GenerateOptions;
+pub use model::{ArchitectureOptions, Model};
+pub use train::TrainOptions;
+
+/// Where the student starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// From the weights of a model folder.
+    #[default]
+    Pretrained,
+    /// From random weights and a tokenizer trained on the training split.
+    Random,
+}
+
+/// The student: what it starts from, how it is trained, and how it speaks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StudentOptions {
+    /// A model folder in Hugging Face form, or the name of a model on the hub.
+    pub model: String,
+    /// Start from the model's weights ("pretrained") or from nothing ("random").
+    pub init: Init,
+    /// The shape of a student that starts from nothing.
+    pub architecture: ArchitectureOptions,
+    /// Longest sequence in tokens, where less than the model takes is wanted.
+    pub context_tokens: Option<usize>,
+    /// How it is trained.
+    pub train: TrainOptions,
+    /// How it speaks.
+    pub generate: GenerateOptions,
+}
+
+impl Default for StudentOptions {
+    fn default() -> Self {
+        Self {
+            model: "examples/quickstart/base".to_owned(),
+            init: Init::default(),
+            architecture: ArchitectureOptions::default(),
+            context_tokens: None,
+            train: TrainOptions::default(),
+            generate: GenerateOptions::default(),
+        }
+    }
+}

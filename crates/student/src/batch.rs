@@ -1,0 +1,205 @@
+//! From texts to packed tokens with their targets: what is read, and what carries loss.
+
+use serde::{Deserialize, Serialize};
+
+use stillhouse_core::random::Random;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::ops::Layout;
+
+/// One thing to learn: what to say after a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Named in complaints.
+    pub id: String,
+    /// The prompt, already short enough for the context.
+    pub prompt: String,
+    /// What the student should say; the end token is added.
+    pub completion: String,
+    /// How much its tokens count in the loss, beside those of weight 1.
+    pub weight: f64,
+}
+
+/// Which tokens carry loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossOn {
+    /// The completion's tokens and the end token.
+    #[default]
+    Completion,
+    /// Every token of prompt and completion but the first.
+    All,
+}
+
+/// An item in tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sequence {
+    /// What the model reads.
+    pub(crate) tokens: Vec<u32>,
+    /// What should follow each of them, where that carries loss.
+    pub(crate) targets: Vec<Option<u32>>,
+    pub(crate) weight: f32,
+}
+
+impl Sequence {
+    /// Why the item cannot be used, if so.
+    fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
+        let tokenizer = model.tokenizer();
+        let mut tokens = tokenizer.prompt(&item.prompt);
+        let n_prompt = tokens.len();
+        tokens.extend(tokenizer.completion(&item.completion));
+        let first = match loss_on {
+            LossOn::Completion => n_prompt,
+            LossOn::All => 1,
+        };
+        if tokens.len() <= first {
+            return Err("has no token to learn".to_owned());
+        }
+        if !(item.weight.is_finite() && item.weight > 0.0) {
+            return Err(format!("has the weight {}", item.weight));
+        }
+        tokens.extend(model.config().eos.first());
+        let targets = (1..tokens.len()).map(|at| (at >= first).then_some(tokens[at])).collect();
+        tokens.pop();
+        if tokens.len() > model.context_tokens() {
+            return Err(format!("has {} tokens, the context is {}", tokens.len(), model.context_tokens()));
+        }
+        Ok(Self { tokens, targets, weight: item.weight as f32 })
+    }
+
+    /// How many of its tokens carry loss.
+    pub(crate) fn n_supervised(&self) -> usize {
+        self.targets.iter().flatten().count()
+    }
+}
+
+/// The sequences of usable items, and what was refused: "`id` has no token to learn".
+pub(crate) fn sequences(model: &Model, items: &[Item], loss_on: LossOn) -> Result<(Vec<Sequence>, Vec<String>)> {
+    let (mut sequences, mut refused) = (Vec::new(), Vec::new());
+    for item in items {
+        match Sequence::new(model, item, loss_on) {
+            Ok(sequence) => sequences.push(sequence),
+            Err(why) => refused.push(format!("`{}` {why}", item.id)),
+        }
+    }
+    match items.first() {
+        Some(item) if sequences.is_empty() => {
+            let what = format!("none of {} items can be used: {}", items.len(), refused.join("; "));
+            Err(Error::Item { id: item.id.clone(), what })
+        }
+        _ => Ok((sequences, refused)),
+    }
+}
+
+/// Several sequences one after the other, without padding.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) targets: Vec<Option<u32>>,
+    /// One a token.
+    pub(crate) weights: Vec<f32>,
+    pub(crate) layout: Layout,
+}
+
+/// Packs sequences, in their order, into micro-batches of at most `most` tokens, or of one sequence.
+pub(crate) fn pack<'a>(sequences: impl IntoIterator<Item = &'a Sequence>, most: usize) -> Vec<Packed> {
+    let mut groups: Vec<Vec<&Sequence>> = Vec::new();
+    let mut n_tokens = usize::MAX;
+    for sequence in sequences {
+        let length = sequence.tokens.len();
+        match groups.last_mut() {
+            Some(group) if n_tokens + length <= most => {
+                n_tokens += length;
+                group.push(sequence);
+            }
+            _ => {
+                n_tokens = length;
+                groups.push(vec![sequence]);
+            }
+        }
+    }
+    groups.into_iter().map(|group| pack_one(&group)).collect()
+}
+
+fn pack_one(group: &[&Sequence]) -> Packed {
+    let lengths: Vec<usize> = group.iter().map(|s| s.tokens.len()).collect();
+    Packed {
+        tokens: group.iter().flat_map(|s| s.tokens.iter().copied()).collect(),
+        targets: group.iter().flat_map(|s| s.targets.iter().copied()).collect(),
+        weights: group.iter().flat_map(|s| std::iter::repeat_n(s.weight, s.tokens.len())).collect(),
+        layout: Layout::new(&lengths),
+    }
+}
+
+/// The order of `n` sequences in one epoch, by the seed.
+pub(crate) fn order(n: usize, epoch: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    Random::new(seed, &format!("train epoch {epoch}")).shuffle(&mut order);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ArchitectureOptions;
+
+    fn model() -> Model {
+        let options = ArchitectureOptions { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, intermediate_size: 16, vocabulary: 259, context: 12 };
+        Model::random(&options, std::iter::once("abc"), 1).unwrap()
+    }
+
+    fn item(prompt: &str, completion: &str) -> Item {
+        Item { id: "x".to_owned(), prompt: prompt.to_owned(), completion: completion.to_owned(), weight: 1.0 }
+    }
+
+    #[test]
+    fn loss_stands_on_the_completion_and_the_end_token() {
+        check(LossOn::Completion, "..cd$");
+        check(LossOn::All, "abcd$");
+    }
+
+    fn check(loss_on: LossOn, expected: &str) {
+        let model = model();
+        let sequence = Sequence::new(&model, &item("ab", "cd"), loss_on).unwrap();
+        let show = |target: &Option<u32>| match target {
+            Some(2) => "$".to_owned(),
+            Some(token) => model.tokenizer().decode(&[*token]),
+            None => ".".to_owned(),
+        };
+        assert_eq!(sequence.targets.iter().map(show).collect::<String>(), expected);
+        assert_eq!(sequence.tokens.len(), sequence.targets.len());
+        assert_eq!(sequence.tokens[0], 1, "the text begins with <bos>");
+    }
+
+    #[test]
+    fn unusable_items_are_counted_and_named() {
+        let items = [item("ab", "cd"), item("ab", ""), item("abcdefgh", "ijklmn"), Item { weight: 0.0, ..item("a", "b") }];
+        let (usable, refused) = sequences(&model(), &items, LossOn::Completion).unwrap();
+        assert_eq!(usable.len(), 1);
+        assert_eq!(refused, ["`x` has no token to learn", "`x` has 15 tokens, the context is 12", "`x` has the weight 0"]);
+        let error = sequences(&model(), &items[1..2], LossOn::Completion).unwrap_err().to_string();
+        assert_eq!(error, "item `x`: none of 1 items can be used: `x` has no token to learn");
+    }
+
+    #[test]
+    fn packing_keeps_the_order_and_the_limit() {
+        let of = |n: usize| Sequence { tokens: vec![n as u32; n], targets: vec![Some(n as u32); n], weight: n as f32 };
+        let sequences = [of(3), of(2), of(4), of(9), of(1)];
+        let packed = pack(&sequences, 6);
+        let lengths: Vec<usize> = packed.iter().map(|p| p.tokens.len()).collect();
+        assert_eq!(lengths, [5, 4, 9, 1]);
+        assert_eq!(packed[0].layout, Layout::new(&[3, 2]));
+        assert_eq!(packed[0].weights, [3., 3., 3., 2., 2.]);
+    }
+
+    #[test]
+    fn each_epoch_has_its_own_order_by_the_seed() {
+        let mut first = order(20, 0, 7);
+        assert_eq!(first, order(20, 0, 7));
+        assert_ne!(first, order(20, 1, 7));
+        assert_ne!(first, order(20, 0, 8));
+        first.sort_unstable();
+        assert!(first.into_iter().eq(0..20));
+    }
+}

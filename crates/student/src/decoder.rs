@@ -1,0 +1,309 @@
+//! The one decoder: what a forward pass is, for every family, device and use.
+//!
+//! It is made of [`ops`](crate::ops) alone. Parameters stand in one flat list under their Hugging
+//! Face names, so that loading, saving, the optimizer and checkpoints are loops over that list.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+
+use stillhouse_core::random::Random;
+
+use crate::config::Config;
+use crate::ops::{self, Heads, KvCache, Layout, Rope};
+use crate::weights::Array;
+
+/// The device that models live on.
+pub(crate) fn device() -> Device {
+    Device::flex()
+}
+
+/// One named tensor.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameter {
+    /// Its name in Hugging Face's files.
+    pub(crate) name: String,
+    /// Its value; tracked while it is trained.
+    pub(crate) value: Value,
+    /// Whether training changes it.
+    pub(crate) is_trained: bool,
+}
+
+/// A tensor of one of the two ranks that a decoder has.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// Norms and biases.
+    Vector(Tensor<1>),
+    /// Projections and embeddings.
+    Matrix(Tensor<2>),
+}
+
+/// Applies the same expression to a tensor of either rank.
+macro_rules! each_rank {
+    ($value:expr, $tensor:ident => $body:expr) => {
+        match $value {
+            Value::Vector($tensor) => Value::Vector($body),
+            Value::Matrix($tensor) => Value::Matrix($body),
+        }
+    };
+}
+
+impl Value {
+    pub(crate) fn new(array: Array, device: &Device) -> Self {
+        if array.shape.len() == 1 { Self::Vector(array.vector(device)) } else { Self::Matrix(array.matrix(device)) }
+    }
+
+    pub(crate) fn to_array(&self) -> Array {
+        match self {
+            Self::Vector(tensor) => Array::of(tensor),
+            Self::Matrix(tensor) => Array::of(tensor),
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Vector(tensor) => tensor.dims().to_vec(),
+            Self::Matrix(tensor) => tensor.dims().to_vec(),
+        }
+    }
+
+    /// Without gradients, whatever it was.
+    pub(crate) fn plain(self) -> Self {
+        each_rank!(self, tensor => tensor.inner())
+    }
+
+    /// On the autodiff device, tracked if it is trained.
+    pub(crate) fn tracked(self, is_trained: bool) -> Self {
+        if is_trained {
+            each_rank!(self, tensor => tensor.inner().autodiff().require_grad())
+        } else {
+            each_rank!(self, tensor => tensor.inner().autodiff())
+        }
+    }
+}
+
+/// A projection: places in the list of parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear {
+    /// `[out, in]`
+    pub(crate) weight: usize,
+    bias: Option<usize>,
+    pub(crate) lora: Option<Lora>,
+}
+
+/// The low-rank branch of a projection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lora {
+    /// `[rank, in]`
+    pub(crate) a: usize,
+    /// `[out, rank]`
+    pub(crate) b: usize,
+    pub(crate) scale: f32,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    attention_norm: usize,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    mlp_norm: usize,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// A decoder with its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoder {
+    pub(crate) config: Config,
+    pub(crate) parameters: Vec<Parameter>,
+    layers: Vec<Layer>,
+    embedding: usize,
+    norm: usize,
+    head: usize,
+    rope: Rope,
+}
+
+/// The names and shapes of a model's parameters, in order.
+#[derive(Default)]
+struct Plan(Vec<(String, Vec<usize>)>);
+
+impl Plan {
+    fn add(&mut self, name: String, shape: Vec<usize>) -> usize {
+        self.0.push((name, shape));
+        self.0.len() - 1
+    }
+
+    fn linear(&mut self, path: &str, out: usize, input: usize, has_bias: bool) -> Linear {
+        let weight = self.add(format!("{path}.weight"), vec![out, input]);
+        let bias = has_bias.then(|| self.add(format!("{path}.bias"), vec![out]));
+        Linear { weight, bias, lora: None }
+    }
+
+    fn layer(&mut self, config: &Config, index: usize) -> Layer {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (queries, keys) = (config.heads * config.head_size, config.kv_heads * config.head_size);
+        let at = |name: &str| format!("model.layers.{index}.{name}");
+        let biases = config.biases;
+        Layer {
+            attention_norm: self.add(at("input_layernorm.weight"), vec![hidden]),
+            q: self.linear(&at("self_attn.q_proj"), queries, hidden, biases.qkv),
+            k: self.linear(&at("self_attn.k_proj"), keys, hidden, biases.qkv),
+            v: self.linear(&at("self_attn.v_proj"), keys, hidden, biases.qkv),
+            o: self.linear(&at("self_attn.o_proj"), hidden, queries, biases.output),
+            mlp_norm: self.add(at("post_attention_layernorm.weight"), vec![hidden]),
+            gate: self.linear(&at("mlp.gate_proj"), inner, hidden, biases.mlp),
+            up: self.linear(&at("mlp.up_proj"), inner, hidden, biases.mlp),
+            down: self.linear(&at("mlp.down_proj"), hidden, inner, biases.mlp),
+        }
+    }
+}
+
+impl Decoder {
+    /// Builds a decoder; `arrays` is asked for its parameters by their names and shapes.
+    pub(crate) fn build<E>(
+        config: Config,
+        arrays: impl FnOnce(&[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>, E>,
+    ) -> Result<Self, E> {
+        let mut plan = Plan::default();
+        let matrix = vec![config.vocabulary, config.hidden_size];
+        let embedding = plan.add("model.embed_tokens.weight".to_owned(), matrix.clone());
+        let layers = (0..config.layers).map(|index| plan.layer(&config, index)).collect();
+        let norm = plan.add("model.norm.weight".to_owned(), vec![config.hidden_size]);
+        let head = if config.is_tied { embedding } else { plan.add("lm_head.weight".to_owned(), matrix) };
+        let mut arrays = arrays(&plan.0)?;
+        let device = device();
+        let parameters = plan.0.into_iter().map(|(name, _)| {
+            let array = arrays.remove(&name).expect("every planned tensor was given");
+            Parameter { value: Value::new(array, &device), name, is_trained: false }
+        });
+        let parameters = parameters.collect();
+        let rope = Rope::new(&config.frequencies(), config.context);
+        Ok(Self { config, parameters, layers, embedding, norm, head, rope })
+    }
+
+    /// Random parameters as transformers draws them: normal of `initializer_range`, norms 1, biases 0.
+    pub(crate) fn random(config: Config, seed: u64) -> Self {
+        let spread = config.json["initializer_range"].as_f64().unwrap_or(0.02);
+        let built = Self::build(config, |plan| {
+            let draw = |(name, shape): &(String, Vec<usize>)| {
+                let n = shape.iter().product();
+                let values = match shape.len() {
+                    1 => vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; n],
+                    _ => {
+                        let mut random = Random::new(seed, name);
+                        (0..n).map(|_| (random.normal() * spread) as f32).collect()
+                    }
+                };
+                (name.clone(), Array { shape: shape.clone(), values })
+            };
+            Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())
+        });
+        built.unwrap_or_else(|never| match never {})
+    }
+
+    /// Keeps sequences to at most `tokens`.
+    pub(crate) fn limit_context(&mut self, tokens: usize) {
+        self.config.context = self.config.context.min(tokens);
+        self.rope = Rope::new(&self.config.frequencies(), self.config.context);
+    }
+
+    /// The projections of all layers, with their place in the layer.
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.layers.iter_mut().flat_map(|layer| {
+            let Layer { q, k, v, o, gate, up, down, .. } = layer;
+            [q, k, v, o, gate, up, down]
+        })
+    }
+
+    /// The same decoder without gradients; it shares the values.
+    pub(crate) fn plain(&self) -> Self {
+        self.with_values(|parameter| parameter.value.clone().plain())
+    }
+
+    /// The same decoder ready to be trained; it shares the values.
+    pub(crate) fn tracked(&self) -> Self {
+        self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
+    }
+
+    fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
+        let mut decoder = self.clone();
+        for parameter in &mut decoder.parameters {
+            parameter.value = value(parameter);
+        }
+        decoder
+    }
+
+    /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
+    pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
+        let (heads, scale) = (self.heads(), self.scale());
+        self.forward(tokens, |_, q, k, v| ops::attention(q, k, v, &self.rope, layout, heads, scale))
+    }
+
+    /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
+    pub(crate) fn states_cached(&self, tokens: &[u32], layout: &Layout, slots: &[usize], cache: &mut KvCache) -> Tensor<2> {
+        let scale = self.scale();
+        self.forward(tokens, |layer, q, k, v| ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, scale))
+    }
+
+    /// An empty cache for this decoder.
+    pub(crate) fn cache(&self, n_slots: usize) -> KvCache {
+        KvCache::new(self.layers.len(), n_slots, self.heads())
+    }
+
+    /// The output head's weight, `[vocabulary, hidden]`.
+    pub(crate) fn head(&self) -> &Tensor<2> {
+        self.matrix(self.head)
+    }
+
+    fn forward(&self, tokens: &[u32], mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+        let mut x = ops::embedding(self.matrix(self.embedding), tokens);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let y = self.norm(x.clone(), layer.attention_norm);
+            let (q, k, v) = (self.linear(&y, &layer.q), self.linear(&y, &layer.k), self.linear(&y, &layer.v));
+            x = x + self.linear(&attend(index, q, k, v), &layer.o);
+            let y = self.norm(x.clone(), layer.mlp_norm);
+            let gated = ops::swiglu(self.linear(&y, &layer.gate), self.linear(&y, &layer.up));
+            x = x + self.linear(&gated, &layer.down);
+        }
+        self.norm(x, self.norm)
+    }
+
+    fn linear(&self, x: &Tensor<2>, linear: &Linear) -> Tensor<2> {
+        let (x, weight) = (x.clone(), self.matrix(linear.weight));
+        let bias = linear.bias.map(|at| self.vector(at));
+        match linear.lora {
+            Some(Lora { a, b, scale }) => ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale),
+            None => ops::linear(x, weight, bias),
+        }
+    }
+
+    fn norm(&self, x: Tensor<2>, weight: usize) -> Tensor<2> {
+        ops::rms_norm(x, self.vector(weight), self.config.norm_epsilon as f32, 0.0)
+    }
+
+    fn heads(&self) -> Heads {
+        let Config { heads, kv_heads, head_size, .. } = self.config;
+        Heads { heads, kv_heads, head_size }
+    }
+
+    fn scale(&self) -> f32 {
+        (self.config.head_size as f32).sqrt().recip()
+    }
+
+    pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {
+        match &self.parameters[at].value {
+            Value::Matrix(tensor) => tensor,
+            Value::Vector(_) => unreachable!("{} is a matrix", self.parameters[at].name),
+        }
+    }
+
+    fn vector(&self, at: usize) -> &Tensor<1> {
+        match &self.parameters[at].value {
+            Value::Vector(tensor) => tensor,
+            Value::Matrix(_) => unreachable!("{} is a vector", self.parameters[at].name),
+        }
+    }
+}

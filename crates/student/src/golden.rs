@@ -1,0 +1,228 @@
+//! The decoder against PyTorch: logits, losses, every gradient by name, three AdamW steps, greedy
+//! text, for full training and for LoRA.
+//!
+//! Both sides compute in f32 and sum in other orders. On these sizes that leaves differences near
+//! 1e-6 of a tensor's largest entry; the bounds are some ten times that.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use stillhouse_core::fs;
+
+use crate::batch::{self, Item, LossOn, Sequence};
+use crate::generate::{GenerateOptions, generate};
+use crate::model::Model;
+use crate::ops::{self, AdamwStep, Layout};
+use crate::optimizer::{Gradient, Optimizer, trained};
+use crate::score::log_likelihood;
+use crate::train;
+use crate::weights::{self, Array};
+
+const CASES: [&str; 4] = ["tied", "untied", "mistral", "qwen2"];
+
+struct Case {
+    folder: PathBuf,
+    model: Model,
+    json: Json,
+    tensors: BTreeMap<String, Array>,
+}
+
+fn case(name: &str) -> Case {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/llama-tiny").join(name);
+    let json = fs::read_json(&folder.join("golden.json")).unwrap();
+    let (tensors, _) = weights::load_file(&folder.join("golden.safetensors")).unwrap();
+    Case { model: Model::load(&folder).unwrap(), folder, json, tensors }
+}
+
+fn items(json: &Json) -> Vec<Item> {
+    let pairs = json["items"].as_array().unwrap().iter();
+    let text = |json: &Json| json.as_str().unwrap().to_owned();
+    pairs.map(|pair| Item { id: text(&pair[0]), prompt: text(&pair[0]), completion: text(&pair[1]), weight: 1.0 }).collect()
+}
+
+fn numbers(json: &Json) -> Vec<f32> {
+    json.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
+    let (sequences, refused) = batch::sequences(&case.model, &items(&case.json), loss_on).unwrap();
+    assert!(refused.is_empty());
+    sequences
+}
+
+/// The largest difference, as a share of the largest expected entry.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    found.iter().zip(expected).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
+    let expected = expected.as_f64().unwrap();
+    assert!((found - expected).abs() < tolerance * expected.abs(), "{what}: {found}, expected {expected}");
+}
+
+#[test]
+fn tokens_and_logits_agree() {
+    for name in CASES {
+        let case = case(name);
+        let sequences = sequences(&case, LossOn::Completion);
+        for (sequence, expected) in sequences.iter().zip(case.json["tokens"].as_array().unwrap()) {
+            let mut tokens = sequence.tokens.clone();
+            tokens.push(2);
+            assert_eq!(serde_json::json!(tokens), *expected, "{name}");
+        }
+        let mut tokens = sequences[0].tokens.clone();
+        tokens.push(2);
+        let states = case.model.decoder.states(&tokens, &Layout::new(&[tokens.len()]));
+        let logits = Array::of(&ops::head_logits(states, case.model.decoder.head()));
+        let every = case.json["logits_every"].as_u64().unwrap() as usize;
+        let kept = logits.values.chunks_exact(logits.shape[1]).flat_map(|row| row.iter().step_by(every).copied());
+        let kept: Vec<f32> = kept.collect();
+        let worst = difference(&kept, &numbers(&case.json["logits"][0]));
+        assert!(worst < 1e-5, "{name}: {worst:e}");
+    }
+}
+
+#[test]
+fn losses_agree() {
+    for name in CASES {
+        let case = case(name);
+        let loss = |loss_on| train::mean_loss(&case.model.decoder, &sequences(&case, loss_on), 4096).unwrap();
+        assert_close(loss(LossOn::Completion), &case.json["full"]["losses"][0], 1e-6, name);
+        assert_close(loss(LossOn::All), &case.json["loss_on_all"], 1e-6, name);
+    }
+}
+
+#[test]
+fn every_gradient_and_three_steps_of_full_training_agree() {
+    for name in CASES {
+        let mut case = case(name);
+        case.model.decoder.parameters.iter_mut().for_each(|p| p.is_trained = true);
+        check_training(&mut case, "full", 4096);
+    }
+}
+
+#[test]
+fn every_gradient_and_three_steps_of_lora_agree() {
+    for name in CASES {
+        let mut case = case(name);
+        case.model = case.model.with_adapter(&case.folder.join("adapter")).unwrap();
+        check_training(&mut case, "lora", 4096);
+    }
+}
+
+#[test]
+fn micro_batches_add_up_to_the_same_update() {
+    let mut case = case("tied");
+    case.model.decoder.parameters.iter_mut().for_each(|p| p.is_trained = true);
+    check_training(&mut case, "full", 1);
+}
+
+fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
+    let sequences = sequences(case, LossOn::Completion);
+    let packed = batch::pack(&sequences, micro_batch_tokens);
+    let decoder = &mut case.model.decoder;
+    *decoder = decoder.tracked();
+    let mut optimizer = Optimizer::new(&decoder.parameters);
+    for step in 0..3 {
+        let (loss, gradient) = train::loss_and_gradient(decoder, &packed);
+        let golden = &case.json[method];
+        assert_close(loss, &golden["losses"][step], 1e-5, method);
+        if step == 0 {
+            check_gradients(&gradient, decoder, &case.tensors, method);
+        }
+        let norm = gradient.squared_norms().iter().flatten().sum::<f64>().sqrt();
+        assert_close(norm, &golden["norms"][step], 1e-4, method);
+        let adamw = AdamwStep {
+            number: step as u32 + 1,
+            learning_rate: 1e-2,
+            beta1: 0.9,
+            beta2: 0.99,
+            weight_decay: 0.1,
+            grad_scale: (1.0 / (norm + 1e-6)).min(1.0) as f32,
+            ..AdamwStep::default()
+        };
+        optimizer.update(&mut decoder.parameters, gradient, &adamw);
+    }
+    for parameter in trained(&decoder.parameters) {
+        let expected = &case.tensors[&format!("{method}.after.{}", parameter.name)];
+        // AdamW divides by the gradient's size: where a gradient is near its rounding error, so is
+        // the update's, hence the wider bound.
+        let worst = difference(&parameter.value.to_array().values, &expected.values);
+        assert!(worst < 1e-3, "{method} {}: {worst:e}", parameter.name);
+    }
+}
+
+fn check_gradients(gradient: &Gradient, decoder: &crate::decoder::Decoder, tensors: &BTreeMap<String, Array>, method: &str) {
+    let expected = tensors.keys().filter(|name| name.starts_with(&format!("{method}.gradient."))).count();
+    assert_eq!(gradient.values().len(), expected, "as many trained tensors as PyTorch has");
+    for (parameter, value) in trained(&decoder.parameters).zip(gradient.values()) {
+        let found = value.as_ref().expect("a gradient arrives").to_array();
+        let expected = &tensors[&format!("{method}.gradient.{}", parameter.name)];
+        assert_eq!(found.shape, expected.shape, "{}", parameter.name);
+        let worst = difference(&found.values, &expected.values);
+        assert!(worst < 2e-5, "{method} {}: {worst:e}", parameter.name);
+    }
+}
+
+#[test]
+fn greedy_text_agrees_token_by_token() {
+    for name in CASES {
+        let case = case(name);
+        check_greedy(&case, "plain", 1.0, None);
+        check_greedy(&case, "penalised", 1.3, None);
+        check_greedy(&case, "both", 1.3, Some(2));
+    }
+}
+
+fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngram: Option<usize>) {
+    let prompts: Vec<String> = items(&case.json).into_iter().map(|item| item.prompt).collect();
+    let options = GenerateOptions { max_new_tokens: 32, repetition_penalty, no_repeat_ngram, penalise_prompt: true, ..Default::default() };
+    let mut found = vec![Vec::new(); prompts.len()];
+    let mut keep = |index: usize, completion: crate::generate::Completion| {
+        found[index] = completion.tokens;
+        Ok(())
+    };
+    let mut silent = |_| std::ops::ControlFlow::Continue(());
+    generate(&case.model, &prompts, &options, 0, &mut silent, &mut keep).unwrap();
+    let expected: Vec<Vec<u32>> = serde_json::from_value(case.json["greedy"][label].clone()).unwrap();
+    let until_end = |tokens: &Vec<u32>| tokens.iter().copied().take_while(|t| *t != 2).collect::<Vec<u32>>();
+    assert_eq!(found, expected.iter().map(until_end).collect::<Vec<_>>(), "{label}");
+}
+
+#[test]
+fn the_likelihood_of_a_completion_is_its_loss() {
+    let case = case("untied");
+    for (item, sequence) in items(&case.json).iter().zip(sequences(&case, LossOn::Completion)) {
+        let found = log_likelihood(&case.model, &item.prompt, &item.completion).unwrap();
+        assert_eq!(found.tokens.len() + 1, sequence.n_supervised(), "all but the end token");
+        let mut sequence = sequence;
+        *sequence.targets.last_mut().unwrap() = None;
+        let loss = train::mean_loss(&case.model.decoder, &[sequence], 4096).unwrap();
+        assert!((found.perplexity().unwrap().ln() - loss).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn an_adapter_survives_saving_and_merging() {
+    let case = case("qwen2");
+    let adapted = case.model.clone().with_adapter(&case.folder.join("adapter")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    adapted.save_adapter(folder.path()).unwrap();
+    let again = case.model.with_adapter(folder.path()).unwrap();
+    assert_eq!(again.lora, adapted.lora);
+    let logits = |model: &Model| {
+        let tokens = model.tokenizer().prompt("Claim: ice floats.");
+        let states = model.decoder.states(&tokens, &Layout::new(&[tokens.len()]));
+        Array::of(&ops::head_logits(states, model.decoder.head())).values
+    };
+    assert_eq!(logits(&again), logits(&adapted));
+    let worst = difference(&logits(&adapted.merged()), &logits(&adapted));
+    assert!(worst < 1e-5, "base + branch = merged: {worst:e}");
+    let whole = folder.path().join("whole");
+    adapted.save(&whole).unwrap();
+    assert_eq!(logits(&Model::load(&whole).unwrap()), logits(&adapted.merged()));
+}

@@ -1,0 +1,169 @@
+//! A student: a decoder, its tokenizer, and the folder form they are loaded from and saved to.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use stillhouse_core::fs;
+
+use crate::adapter::{self, LoraOptions};
+use crate::config::Config;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
+use crate::weights;
+
+/// The shape of a student that starts from random weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchitectureOptions {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Query heads; they share the width.
+    pub heads: usize,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Width inside the gated feed-forward block.
+    pub intermediate_size: usize,
+    /// Tokens of the byte-level tokenizer that is trained on the training split.
+    pub vocabulary: usize,
+    /// Longest sequence, in tokens.
+    pub context: usize,
+}
+
+impl Default for ArchitectureOptions {
+    fn default() -> Self {
+        Self { hidden_size: 256, layers: 4, heads: 4, kv_heads: 2, intermediate_size: 704, vocabulary: 2048, context: 1024 }
+    }
+}
+
+/// A model with its tokenizer, perhaps with an adapter beside its weights.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub(crate) decoder: Decoder,
+    pub(crate) lora: Option<LoraOptions>,
+    tokenizer: Tokenizer,
+    /// Where the base came from, for an adapter's config.
+    source: String,
+}
+
+impl Model {
+    /// Loads a Hugging Face model folder: `config.json`, safetensors, `tokenizer.json`.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let config = Config::load(folder)?;
+        let tokenizer = Tokenizer::load(folder, &config)?;
+        let decoder = Decoder::build(config, |plan| weights::load(folder, plan))?;
+        Ok(Self { decoder, lora: None, tokenizer, source: folder.display().to_string() })
+    }
+
+    /// Begins from random weights, with a tokenizer trained on the given texts.
+    pub fn random<'a>(options: &ArchitectureOptions, texts: impl Iterator<Item = &'a str> + Send, seed: u64) -> Result<Self> {
+        let ArchitectureOptions { hidden_size, layers, heads, kv_heads, intermediate_size, vocabulary, context } = *options;
+        let path = Path::new("student.architecture");
+        if heads == 0 || hidden_size % heads != 0 {
+            return Err(Error::option("student.architecture.heads", format!("{heads} does not divide hidden_size {hidden_size}")));
+        }
+        let tokenizer = Tokenizer::train(texts, vocabulary)?;
+        // A small text has fewer merges than were asked for.
+        let config = json!({
+            "architectures": ["LlamaForCausalLM"],
+            "attention_bias": false,
+            "bos_token_id": 1,
+            "dtype": "float32",
+            "eos_token_id": 2,
+            "head_dim": hidden_size / heads,
+            "hidden_act": "silu",
+            "hidden_size": hidden_size,
+            "initializer_range": 0.02,
+            "intermediate_size": intermediate_size,
+            "max_position_embeddings": context,
+            "mlp_bias": false,
+            "model_type": "llama",
+            "num_attention_heads": heads,
+            "num_hidden_layers": layers,
+            "num_key_value_heads": kv_heads,
+            "pad_token_id": 0,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": { "rope_theta": 10_000.0, "rope_type": "default" },
+            "rope_scaling": null,
+            "rope_theta": 10_000.0,
+            "tie_word_embeddings": true,
+            "torch_dtype": "float32",
+            "vocab_size": tokenizer.vocabulary(),
+        });
+        let decoder = Decoder::random(Config::from_json(path, config)?, seed);
+        Ok(Self { decoder, lora: None, tokenizer, source: "random".to_owned() })
+    }
+
+    /// Puts a PEFT adapter beside the weights.
+    pub fn with_adapter(mut self, folder: &Path) -> Result<Self> {
+        if self.lora.is_some() {
+            return Err(Error::folder(folder, "the model carries an adapter already; merge it first"));
+        }
+        self.lora = Some(adapter::load(&mut self.decoder, folder)?);
+        Ok(self)
+    }
+
+    /// Folds the adapter into the weights.
+    #[must_use]
+    pub fn merged(&self) -> Self {
+        Self { decoder: adapter::merge(&self.decoder), lora: None, ..self.clone() }
+    }
+
+    /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
+    /// an adapter is merged.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let decoder = adapter::merge(&self.decoder);
+        fs::create_folder(folder)?;
+        self.tokenizer.save(folder)?;
+        let plan: Vec<_> = decoder.parameters.iter().map(|p| (p.name.clone(), p.value.shape())).collect();
+        weights::save_file(&folder.join("model.safetensors"), &plan, |i| decoder.parameters[i].value.to_array())?;
+        Ok(fs::write_json(&folder.join("config.json"), &decoder.config.to_json())?)
+    }
+
+    /// Saves the adapter alone, in PEFT's form; a model without one is an error.
+    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        match &self.lora {
+            Some(options) => adapter::save(&self.decoder, options, &self.source, folder),
+            None => Err(Error::folder(folder, "the model has no adapter to save")),
+        }
+    }
+
+    /// What `config.json` says.
+    pub fn config(&self) -> &Config {
+        &self.decoder.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The longest sequence, prompt and completion together, in tokens.
+    pub fn context_tokens(&self) -> usize {
+        self.decoder.config.context
+    }
+
+    /// Keeps sequences to at most `tokens`, where the model would take more.
+    pub fn limit_context(&mut self, tokens: usize) {
+        self.decoder.limit_context(tokens);
+    }
+
+    /// How many tokens a prompt takes, with what stands before every prompt.
+    pub fn prompt_tokens(&self, prompt: &str) -> usize {
+        self.tokenizer.prompt(prompt).len()
+    }
+
+    /// How many tokens a completion takes, with the end token that closes it.
+    pub fn completion_tokens(&self, completion: &str) -> usize {
+        self.tokenizer.completion(completion).len() + 1
+    }
+
+    /// Numbers in all tensors.
+    pub fn n_parameters(&self) -> usize {
+        self.decoder.parameters.iter().map(|p| p.value.shape().iter().product::<usize>()).sum()
+    }
+}
