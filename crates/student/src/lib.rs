@@ -1,1 +1,3 @@
-//! x
+//! Trains, scores and generates with small open models.
+
+pub mod encoder;
