@@ -12,6 +12,7 @@ pub mod batch;
 pub mod config;
 mod checkpoint;
 mod decoder;
+pub mod encoder;
 pub mod error;
 pub mod generate;
 #[cfg(test)]
