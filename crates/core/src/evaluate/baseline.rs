@@ -17,7 +17,9 @@ pub const NAMES: [&str; 3] = [COPY_EVIDENCE, OTHER_REFERENCE, MAJORITY_LABEL];
 
 /// The evidence sentences of each example, joined by spaces.
 pub fn copy_evidence(examples: &[Example]) -> Vec<Prediction> {
-    let with_evidence = examples.iter().filter(|example| !example.evidence.is_empty());
+    let with_evidence = examples
+        .iter()
+        .filter(|example| !example.evidence.is_empty());
     with_evidence
         .map(|example| explain(&example.id, COPY_EVIDENCE, example.evidence.join(" ")))
         .collect()
@@ -46,7 +48,9 @@ pub fn other_reference(
         order.swap(last, random.below(last));
     }
     let pairs = known.iter().zip(order);
-    pairs.map(|((id, _), from)| explain(id, OTHER_REFERENCE, known[from].1.clone())).collect()
+    pairs
+        .map(|((id, _), from)| explain(id, OTHER_REFERENCE, known[from].1.clone()))
+        .collect()
 }
 
 /// The label that most training examples have; on a tie the first by name.
@@ -126,7 +130,9 @@ mod tests {
     #[test]
     fn the_majority_is_that_of_the_training_labels_and_ties_go_to_the_first_name() {
         let label = |labels: &[&str]| {
-            majority_label(&[example("a")], labels).first().and_then(|p| p.label.clone())
+            majority_label(&[example("a")], labels)
+                .first()
+                .and_then(|p| p.label.clone())
         };
         assert_eq!(label(&["x", "y", "y"]).as_deref(), Some("y"));
         assert_eq!(label(&["y", "x"]).as_deref(), Some("x"));

@@ -84,9 +84,15 @@ pub struct Counts {
 /// references the one closest in length counts, the shorter one on a tie.
 pub fn sacre_counts(explanation: &str, references: &[&str]) -> Counts {
     let explanation = tokens_13a(trim_end(explanation));
-    let references: Vec<_> = references.iter().map(|text| tokens_13a(trim_end(text))).collect();
+    let references: Vec<_> = references
+        .iter()
+        .map(|text| tokens_13a(trim_end(text)))
+        .collect();
     let n = explanation.len();
-    let length = references.iter().map(Vec::len).min_by_key(|m| (m.abs_diff(n), *m));
+    let length = references
+        .iter()
+        .map(Vec::len)
+        .min_by_key(|m| (m.abs_diff(n), *m));
     counts(&explanation, &references, length.unwrap_or(0))
 }
 
@@ -181,7 +187,11 @@ impl Counts {
         if self.matches.contains(&0) {
             return Some(0.0);
         }
-        let logs = self.matches.iter().zip(self.totals).map(|(m, t)| (*m as f64 / t as f64).ln());
+        let logs = self
+            .matches
+            .iter()
+            .zip(self.totals)
+            .map(|(m, t)| (*m as f64 / t as f64).ln());
         Some(self.brevity_penalty() * (logs.sum::<f64>() / ORDER as f64).exp())
     }
 
@@ -199,7 +209,10 @@ impl Counts {
 /// The tokens of mteval-v13a, as sacrebleu writes its rules: entities, then punctuation apart,
 /// except `.` and `,` between digits, and `-` unless it follows a digit.
 pub fn tokens_13a(text: &str) -> Vec<String> {
-    let mut text = text.replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
+    let mut text = text
+        .replace("<skipped>", "")
+        .replace("-\n", "")
+        .replace('\n', " ");
     if text.contains('&') {
         text = text
             .replace("&quot;", "\"")
@@ -218,10 +231,26 @@ pub fn tokens_13a(text: &str) -> Vec<String> {
     let is_stop = |c| matches!(c, '.' | ',');
     let is_digit = |c: char| c.is_ascii_digit();
     // Each rule consumes the two characters that it matches, as a regular expression would.
-    let spaced = pairs(&spaced, |a, b| !is_digit(a) && is_stop(b), |a, b| [a, ' ', b, ' ']);
-    let spaced = pairs(&spaced, |a, b| is_stop(a) && !is_digit(b), |a, b| [' ', a, ' ', b]);
-    let spaced = pairs(&spaced, |a, b| is_digit(a) && b == '-', |a, b| [a, ' ', b, ' ']);
-    spaced.split(is_space).filter(|token| !token.is_empty()).map(str::to_owned).collect()
+    let spaced = pairs(
+        &spaced,
+        |a, b| !is_digit(a) && is_stop(b),
+        |a, b| [a, ' ', b, ' '],
+    );
+    let spaced = pairs(
+        &spaced,
+        |a, b| is_stop(a) && !is_digit(b),
+        |a, b| [' ', a, ' ', b],
+    );
+    let spaced = pairs(
+        &spaced,
+        |a, b| is_digit(a) && b == '-',
+        |a, b| [a, ' ', b, ' '],
+    );
+    spaced
+        .split(is_space)
+        .filter(|token| !token.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Rewrites each pair of neighbours that `fits`, from the left, without overlap.
@@ -251,4 +280,42 @@ fn is_space(c: char) -> bool {
 
 fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_space)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_those_of_mteval_13a() {
+        check("Heat melts ice.", "Heat melts ice .");
+        check("1,000.5 units, i.e. 3.5%", "1,000.5 units , i . e . 3.5 %");
+        check("2-3 well-known", "2 - 3 well-known");
+        check("R&amp;D &lt; &quot;x&quot;", "R & D < \" x \"");
+        check("it's f(x)", "it's f ( x )");
+        check("evapo-\nration\nx", "evaporation x");
+        check("a.,b", "a . , b");
+        check(" \t ", "");
+    }
+
+    #[test]
+    fn several_references_count_by_the_closest_or_the_shortest_length() {
+        let references = ["one two three four five", "one"];
+        assert_eq!(
+            sacre_counts("one two three four", &references).reference_tokens,
+            5
+        );
+        assert_eq!(
+            hf_counts("one two three four", &references).reference_tokens,
+            1
+        );
+        assert_eq!(
+            sacre_counts("one two three", &references).reference_tokens,
+            1
+        );
+    }
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(tokens_13a(text).join(" "), expected);
+    }
 }

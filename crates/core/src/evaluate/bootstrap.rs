@@ -25,18 +25,21 @@ impl Interval {
     /// Of resampled values; `None` if there are none.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_unstable_by(f64::total_cmp);
-        Some(Self { low: quantile(&values, 0.025)?, high: quantile(&values, 0.975)? })
+        Some(Self {
+            low: quantile(&values, 0.025)?,
+            high: quantile(&values, 0.975)?,
+        })
     }
 }
 
 /// A quantile of sorted values, linear between neighbours (`NumPy`'s default, type 7).
 pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
-    let place = q * last as f64;
-    let (below, fraction) = (place.floor(), place.fract());
-    let low = sorted[below as usize];
-    let high = sorted[(below as usize + 1).min(last)];
-    Some(low + fraction * (high - low))
+    let place = q.clamp(0.0, 1.0) * last as f64;
+    #[expect(clippy::cast_sign_loss, reason = "a place in the list is not negative")]
+    let below = place.floor() as usize;
+    let (low, high) = (sorted[below], sorted[(below + 1).min(last)]);
+    Some(low + place.fract() * (high - low))
 }
 
 /// How often to draw, and from which seed.
@@ -69,7 +72,11 @@ impl Bootstrap {
         })
     }
 
-    fn resample(&self, n: usize, mut value: impl FnMut(&[usize]) -> Option<f64>) -> Option<Interval> {
+    fn resample(
+        &self,
+        n: usize,
+        mut value: impl FnMut(&[usize]) -> Option<f64>,
+    ) -> Option<Interval> {
         if n < 2 {
             return None;
         }
@@ -87,7 +94,10 @@ impl Bootstrap {
 mod tests {
     use super::*;
 
-    const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 2000, seed: 7 };
+    const BOOTSTRAP: Bootstrap = Bootstrap {
+        resamples: 2000,
+        seed: 7,
+    };
 
     fn values(values: &[f64]) -> Vec<Statistic> {
         values.iter().map(|v| Statistic::Value(*v)).collect()
@@ -121,7 +131,10 @@ mod tests {
         let b = values(&[-0.1, 9.8, 19.9, 29.7, 39.9, 49.8]);
         let (a, b): (Vec<_>, Vec<_>) = (a.iter().collect(), b.iter().collect());
         let interval = BOOTSTRAP.difference(Aggregate::Mean, &a, &b).unwrap();
-        assert!(interval.excludes_zero() && interval.high < 0.3, "{interval:?}");
+        assert!(
+            interval.excludes_zero() && interval.high < 0.3,
+            "{interval:?}"
+        );
         let same = BOOTSTRAP.difference(Aggregate::Mean, &a, &a).unwrap();
         assert!(!same.excludes_zero());
     }

@@ -23,7 +23,12 @@ pub(super) const COLUMNS: [Column; 4] = [
 ];
 
 const fn column(name: &'static str, title: &'static str) -> Column {
-    Column { name, title, shown: Some(name), aggregate: Aggregate::Mean }
+    Column {
+        name,
+        title,
+        shown: Some(name),
+        aggregate: Aggregate::Mean,
+    }
 }
 
 /// What is made of a cosine before it is averaged.
@@ -89,11 +94,19 @@ impl Similarities {
 
     /// Takes a matrix that has at least one row and one column.
     fn from_cosines(cosines: Vec<Vec<f64>>) -> Self {
-        let of_explanation = cosines.iter().map(|row| best(row.iter().copied())).collect();
+        let of_explanation = cosines
+            .iter()
+            .map(|row| best(row.iter().copied()))
+            .collect();
         let n_reference = cosines.first().map_or(0, Vec::len);
-        let of_reference =
-            (0..n_reference).map(|j| best(cosines.iter().map(|row| row[j]))).collect();
-        Self { cosines, of_explanation, of_reference }
+        let of_reference = (0..n_reference)
+            .map(|j| best(cosines.iter().map(|row| row[j])))
+            .collect();
+        Self {
+            cosines,
+            of_explanation,
+            of_reference,
+        }
     }
 
     /// Precision over the explanation's sentences, recall over the reference's.
@@ -102,7 +115,10 @@ impl Similarities {
             best.iter().map(|(_, cosine)| mode.of(*cosine)).sum::<f64>() / best.len() as f64
         };
         let (precision, recall) = (mean(&self.of_explanation), mean(&self.of_reference));
-        Cec { symmetric: f64::midpoint(precision, recall), triple: Triple::new(precision, recall) }
+        Cec {
+            symmetric: f64::midpoint(precision, recall),
+            triple: Triple::new(precision, recall),
+        }
     }
 
     /// The best partners with the sentences that they stand for.
@@ -110,7 +126,11 @@ impl Similarities {
         let aligned = |sentences: &[String], best: &[(usize, f64)]| {
             let pairs = sentences.iter().zip(best);
             pairs
-                .map(|(sentence, &(best, cosine))| Aligned { sentence: sentence.clone(), best, cosine })
+                .map(|(sentence, &(best, cosine))| Aligned {
+                    sentence: sentence.clone(),
+                    best,
+                    cosine,
+                })
                 .collect()
         };
         Alignment {
@@ -132,7 +152,11 @@ pub struct Cec {
 impl Cec {
     /// One pair's statistics, in the order of [`COLUMNS`].
     pub(super) fn statistics(self) -> [Statistic; 4] {
-        let Triple { precision, recall, f1 } = self.triple;
+        let Triple {
+            precision,
+            recall,
+            f1,
+        } = self.triple;
         [self.symmetric, precision, recall, f1].map(Statistic::Value)
     }
 }
@@ -147,7 +171,11 @@ pub(super) fn signature(column: &str, encoder: &str, cosine: Cosine, sentences: 
 
 /// The cosine of two unit vectors, summed in double precision; rounding never leaves -1..=1.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let product: f64 = a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+    let product: f64 = a
+        .iter()
+        .zip(b)
+        .map(|(x, y)| f64::from(*x) * f64::from(*y))
+        .sum();
     product.clamp(-1.0, 1.0)
 }
 
@@ -160,4 +188,49 @@ fn best(values: impl Iterator<Item = f64>) -> (usize, f64) {
         }
     }
     best
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these cosines are exact")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_sentences_are_free_and_missing_ones_cost_recall() {
+        let (x, y) = ([1.0f32, 0.0], [0.0f32, 1.0]);
+        let cec = |a: &[&[f32]], b: &[&[f32]]| Similarities::new(a, b).unwrap().cec(Cosine::Raw);
+        let repeated = cec(&[&x, &x, &y], &[&x, &y]);
+        assert_eq!((repeated.symmetric, repeated.triple.f1), (1.0, 1.0));
+        let missing = cec(&[&x], &[&x, &y]);
+        assert_eq!(
+            (missing.triple.precision, missing.triple.recall),
+            (1.0, 0.5)
+        );
+        assert_eq!(missing.symmetric, 0.75);
+    }
+
+    #[test]
+    fn modes_change_the_cosine_and_not_the_partners() {
+        let (x, away) = ([1.0f32, 0.0], [-1.0f32, 0.0]);
+        let opposed = Similarities::new(&[&x], &[&away]).unwrap();
+        let score = |mode| opposed.cec(mode).symmetric;
+        assert_eq!(
+            [
+                score(Cosine::Raw),
+                score(Cosine::Clipped),
+                score(Cosine::Scaled)
+            ],
+            [-1.0, 0.0, 0.0]
+        );
+        assert_eq!(opposed.cec(Cosine::Raw).triple.f1, 0.0);
+        assert_eq!(opposed.of_explanation, [(0, -1.0)]);
+    }
+
+    #[test]
+    fn an_empty_side_is_unscored_with_the_reason() {
+        let x = [1.0f32, 0.0];
+        let reason = |a: &[&[f32]], b: &[&[f32]]| Similarities::new(a, b).unwrap_err().to_string();
+        assert_eq!(reason(&[], &[&x]), "the explanation has no sentence");
+        assert_eq!(reason(&[&x], &[]), "the reference has no sentence");
+    }
 }

@@ -89,7 +89,8 @@ impl Aggregate {
     pub fn over<'a>(self, statistics: impl Iterator<Item = &'a Statistic>) -> Option<f64> {
         match self {
             Self::Mean => {
-                let (sum, n) = statistics.fold((0.0, 0usize), |(sum, n), s| (sum + s.value(), n + 1));
+                let (sum, n) =
+                    statistics.fold((0.0, 0usize), |(sum, n), s| (sum + s.value(), n + 1));
                 (n > 0).then(|| sum / n as f64)
             }
             Self::MacroF1 => label::macro_f1(statistics.filter_map(|s| match s {

@@ -27,8 +27,14 @@ pub(super) const MACRO_F1: [Column; 1] = [Column {
 }];
 
 pub(super) fn signature(column: &str) -> Signature {
-    let over = if column == "macro_f1" { "gold_labels" } else { "mean" };
-    Signature::new(column).with("over", over).with("no_label", "wrong")
+    let over = if column == "macro_f1" {
+        "gold_labels"
+    } else {
+        "mean"
+    };
+    Signature::new(column)
+        .with("over", over)
+        .with("no_label", "wrong")
 }
 
 /// The place of the gold label and of the predicted one in a list of names ([`Names`]).
@@ -59,7 +65,10 @@ impl Names {
     /// A pair of labels; a predicted label that is no gold label is like none at all.
     pub fn pair(&self, gold: &str, predicted: Option<&str>) -> Option<Pair> {
         let place = |name: &str| self.0.iter().position(|known| known == name);
-        Some(Pair { gold: place(gold)?, predicted: predicted.and_then(place) })
+        Some(Pair {
+            gold: place(gold)?,
+            predicted: predicted.and_then(place),
+        })
     }
 }
 
@@ -102,7 +111,11 @@ fn tally<'a>(pairs: impl Iterator<Item = &'a Pair>) -> Vec<Tally> {
 /// F1 a label, averaged over the labels that are gold in these pairs; `None` without pairs.
 pub fn macro_f1<'a>(pairs: impl Iterator<Item = &'a Pair>) -> Option<f64> {
     let tallies = tally(pairs);
-    let gold: Vec<f64> = tallies.iter().filter(|t| t.gold > 0).map(|t| t.f1()).collect();
+    let gold: Vec<f64> = tallies
+        .iter()
+        .filter(|t| t.gold > 0)
+        .map(|t| t.f1())
+        .collect();
     (!gold.is_empty()).then(|| gold.iter().sum::<f64>() / gold.len() as f64)
 }
 
@@ -144,7 +157,10 @@ impl Labels {
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
         let pairs: Vec<_> = pairs.into_iter().collect();
         let names = Names::new(pairs.iter().map(|(gold, _)| *gold));
-        let known: Vec<Pair> = pairs.iter().filter_map(|(g, p)| names.pair(g, *p)).collect();
+        let known: Vec<Pair> = pairs
+            .iter()
+            .filter_map(|(g, p)| names.pair(g, *p))
+            .collect();
         let mut labels = Self::default();
         for (name, tally) in names.0.iter().zip(tally(known.iter())) {
             let share = |n: usize| (n > 0).then(|| tally.correct as f64 / n as f64);
@@ -167,7 +183,8 @@ impl Labels {
                 Some(_) => {}
             }
             let row = labels.confusion.entry(gold.to_owned()).or_default();
-            *row.entry(predicted.unwrap_or("null").to_owned()).or_default() += 1;
+            *row.entry(predicted.unwrap_or("null").to_owned())
+                .or_default() += 1;
         }
         labels
     }
@@ -182,8 +199,14 @@ mod tests {
         check("a/a b/b", "accuracy 1.0000 macro_f1 1.0000 none 0 other 0");
         check("a/a b/-", "accuracy 0.5000 macro_f1 0.5000 none 1 other 0");
         check("a/a b/c", "accuracy 0.5000 macro_f1 0.5000 none 0 other 1");
-        check("a/a a/b b/b", "accuracy 0.6667 macro_f1 0.6667 none 0 other 0");
-        check("a/a a/a a/a b/a", "accuracy 0.7500 macro_f1 0.4286 none 0 other 0");
+        check(
+            "a/a a/b b/b",
+            "accuracy 0.6667 macro_f1 0.6667 none 0 other 0",
+        );
+        check(
+            "a/a a/a a/a b/a",
+            "accuracy 0.7500 macro_f1 0.4286 none 0 other 0",
+        );
         check("a/- b/-", "accuracy 0.0000 macro_f1 0.0000 none 2 other 0");
     }
 
@@ -195,8 +218,10 @@ mod tests {
             .map(|(gold, predicted)| (gold, (predicted != "-").then_some(predicted)))
             .collect();
         let names = Names::new(pairs.iter().map(|(gold, _)| *gold));
-        let items: Vec<Statistic> =
-            pairs.iter().map(|(g, p)| measure(&names, g, *p).unwrap()).collect();
+        let items: Vec<Statistic> = pairs
+            .iter()
+            .map(|(g, p)| measure(&names, g, *p).unwrap())
+            .collect();
         let labels = Labels::of(pairs);
         let found = format!(
             "accuracy {:.4} macro_f1 {:.4} none {} other {}",

@@ -33,12 +33,22 @@ struct Said {
 
 impl Said {
     fn scored(statistics: impl IntoIterator<Item = Statistic>) -> Self {
-        Self { statistics: statistics.into_iter().map(Ok).collect(), alignment: None }
+        Self {
+            statistics: statistics.into_iter().map(Ok).collect(),
+            alignment: None,
+        }
     }
 
     fn unscored(metric: MetricName, reason: &Unscored) -> Self {
-        let statistics = metric.columns().iter().map(|_| Err(reason.clone())).collect();
-        Self { statistics, alignment: None }
+        let statistics = metric
+            .columns()
+            .iter()
+            .map(|_| Err(reason.clone()))
+            .collect();
+        Self {
+            statistics,
+            alignment: None,
+        }
     }
 }
 
@@ -49,7 +59,12 @@ impl<'a> Measure<'a> {
         vectors: Option<Vectors>,
     ) -> Self {
         let labels = Names::new(input.examples.iter().map(|example| example.label.as_str()));
-        Self { input, options, labels, vectors }
+        Self {
+            input,
+            options,
+            labels,
+            vectors,
+        }
     }
 
     /// Every column of one system, and a record a pair.
@@ -57,11 +72,21 @@ impl<'a> Measure<'a> {
         let mut wanted: Vec<MetricName> = self.options.metrics.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        wanted.retain(|metric| if metric.is_of_labels() { system.labels } else { system.explains });
+        wanted.retain(|metric| {
+            if metric.is_of_labels() {
+                system.labels
+            } else {
+                system.explains
+            }
+        });
 
         let columns = wanted.iter().flat_map(|metric| metric.columns());
-        let mut measured: Vec<Measured> =
-            columns.map(|column| Measured { column: *column, items: Vec::new() }).collect();
+        let mut measured: Vec<Measured> = columns
+            .map(|column| Measured {
+                column: *column,
+                items: Vec::new(),
+            })
+            .collect();
         let mut records = Vec::new();
         for example in self.input.examples {
             let mut record = PairRecord {
@@ -103,9 +128,10 @@ impl<'a> Measure<'a> {
         let text = answer.explanation.as_str();
         match metric {
             MetricName::Accuracy | MetricName::MacroF1 => Said::scored([]),
-            MetricName::Bleu => {
-                Said { statistics: bleu::measure(text, &references).into(), alignment: None }
-            }
+            MetricName::Bleu => Said {
+                statistics: bleu::measure(text, &references).into(),
+                alignment: None,
+            },
             MetricName::Rouge => {
                 Said::scored(rouge::measure(text, &references, self.options.stemmer))
             }
@@ -115,7 +141,10 @@ impl<'a> Measure<'a> {
 
     /// CEC against the reference that it is highest for.
     fn cec(&self, text: &str, references: &[&str]) -> Said {
-        let vectors = self.vectors.as_ref().expect("evaluate embeds before it measures CEC");
+        let vectors = self
+            .vectors
+            .as_ref()
+            .expect("evaluate embeds before it measures CEC");
         let (sentences, of_text) = vectors.of(text);
         let mut best: Option<(cec::Cec, Alignment)> = None;
         let mut reason = None;
@@ -125,23 +154,33 @@ impl<'a> Measure<'a> {
                 Err(unscored) => reason = Some(unscored),
                 Ok(similarities) => {
                     let score = similarities.cec(self.options.cosine);
-                    if best.as_ref().is_none_or(|(best, _)| score.symmetric > best.symmetric) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|(best, _)| score.symmetric > best.symmetric)
+                    {
                         best = Some((score, similarities.alignment(&sentences, &expected)));
                     }
                 }
             }
         }
         match (best, reason) {
-            (Some((score, alignment)), _) => {
-                Said { alignment: Some(alignment), ..Said::scored(score.statistics()) }
-            }
+            (Some((score, alignment)), _) => Said {
+                alignment: Some(alignment),
+                ..Said::scored(score.statistics())
+            },
             (None, Some(reason)) => Said::unscored(MetricName::Cec, &reason),
             (None, None) => Said::unscored(MetricName::Cec, &Unscored::new("no reference")),
         }
     }
 
     fn references(&self, example: &Example) -> Vec<&str> {
-        self.input.references.get(&example.id).into_iter().flatten().map(String::as_str).collect()
+        self.input
+            .references
+            .get(&example.id)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
     }
 
     /// The split of the examples; "mixed" if there are several.
@@ -164,7 +203,12 @@ impl<'a> Measure<'a> {
     ) -> Signature {
         let metric = MetricName::ALL
             .into_iter()
-            .find(|metric| metric.columns().iter().any(|known| known.name == column.name))
+            .find(|metric| {
+                metric
+                    .columns()
+                    .iter()
+                    .any(|known| known.name == column.name)
+            })
             .expect("every column belongs to a metric");
         let own = match metric {
             MetricName::Accuracy | MetricName::MacroF1 => label::signature(column.name),
@@ -192,7 +236,13 @@ impl<'a> Measure<'a> {
 
     /// How many references an example has: "1", or "1-3".
     fn reference_counts(&self) -> String {
-        let counts = || self.input.examples.iter().map(|e| self.references(e).len()).filter(|n| *n > 0);
+        let counts = || {
+            self.input
+                .examples
+                .iter()
+                .map(|e| self.references(e).len())
+                .filter(|n| *n > 0)
+        };
         match (counts().min(), counts().max()) {
             (Some(least), Some(most)) if least < most => format!("{least}-{most}"),
             (Some(least), _) => least.to_string(),

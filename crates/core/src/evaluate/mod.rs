@@ -10,6 +10,8 @@ pub mod bleu;
 pub mod bootstrap;
 pub mod cec;
 pub mod column;
+#[cfg(test)]
+mod golden;
 pub mod label;
 mod measure;
 pub mod pair;
@@ -19,6 +21,8 @@ pub mod signature;
 pub mod split;
 pub mod summary;
 mod system;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use std::collections::BTreeMap;
@@ -85,7 +89,10 @@ impl EvaluateOptions {
 
     fn check(&self) -> Result<()> {
         if self.resamples < 100 {
-            let what = format!("{} is too few for a 95 % interval; use 100 or more", self.resamples);
+            let what = format!(
+                "{} is too few for a 95 % interval; use 100 or more",
+                self.resamples
+            );
             return Err(Error::option("evaluate.resamples", what));
         }
         Ok(())
@@ -111,7 +118,13 @@ pub enum MetricName {
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 5] = [Self::Accuracy, Self::MacroF1, Self::Bleu, Self::Rouge, Self::Cec];
+    pub const ALL: [Self; 5] = [
+        Self::Accuracy,
+        Self::MacroF1,
+        Self::Bleu,
+        Self::Rouge,
+        Self::Cec,
+    ];
 
     /// The numbers that it gives for each system.
     pub fn columns(self) -> &'static [Column] {
@@ -169,16 +182,22 @@ pub fn evaluate(
     let systems = system::gather(input, seed, observe)?;
     let vectors = match (options.needs_encoder(), embedder) {
         (false, _) => None,
-        (true, Some(embedder)) => {
-            Some(Vectors::new(texts(input, &systems), input.sentences, embedder, observe)?)
-        }
+        (true, Some(embedder)) => Some(Vectors::new(
+            texts(input, &systems),
+            input.sentences,
+            embedder,
+            observe,
+        )?),
         (true, None) => {
             let what = "\"cec\" needs a sentence encoder and none was given";
             return Err(Error::option("evaluate.metrics", what));
         }
     };
     let measure = Measure::new(input, options, vectors);
-    let bootstrap = Bootstrap { resamples: options.resamples, seed };
+    let bootstrap = Bootstrap {
+        resamples: options.resamples,
+        seed,
+    };
 
     let mut pairs = Vec::new();
     let mut columns = Vec::new();
@@ -186,13 +205,22 @@ pub fn evaluate(
         let (of_system, records) = measure.system(system);
         pairs.extend(records);
         columns.push(of_system);
-        tell(observe, Event::Progress { unit: "systems".to_owned(), done: n + 1, total: systems.len() })?;
+        tell(
+            observe,
+            Event::Progress {
+                unit: "systems".to_owned(),
+                done: n + 1,
+                total: systems.len(),
+            },
+        )?;
     }
 
     let sign = |column: &Column, n, unscored| measure.signature(column, n, unscored, &bootstrap);
     let summaries = systems.iter().zip(&columns).map(|(system, columns)| {
         let metrics = columns.iter().map(|measured| {
-            let metric = measured.metric(&bootstrap, |n, unscored| sign(&measured.column, n, unscored));
+            let metric = measured.metric(&bootstrap, |n, unscored| {
+                sign(&measured.column, n, unscored)
+            });
             (measured.column.name.to_owned(), metric)
         });
         summarise(input, system, metrics.collect())
@@ -200,16 +228,28 @@ pub fn evaluate(
     let summaries = summaries.collect();
 
     let mut differences = Vec::new();
-    let first = systems.iter().position(|system| system.name == STUDENT).unwrap_or(0);
+    let first = systems
+        .iter()
+        .position(|system| system.name == STUDENT)
+        .unwrap_or(0);
     for (other, name) in systems.iter().enumerate().filter(|(at, _)| *at != first) {
         for ours in &columns[first] {
-            let theirs = columns[other].iter().find(|theirs| theirs.column.name == ours.column.name);
+            let theirs = columns[other]
+                .iter()
+                .find(|theirs| theirs.column.name == ours.column.name);
             if let Some(theirs) = theirs {
                 let names = (systems[first].name.as_str(), name.name.as_str());
                 differences.push(ours.minus(theirs, names, &bootstrap));
             }
         }
-        tell(observe, Event::Progress { unit: "differences".to_owned(), done: other, total: systems.len() - 1 })?;
+        tell(
+            observe,
+            Event::Progress {
+                unit: "differences".to_owned(),
+                done: other,
+                total: systems.len() - 1,
+            },
+        )?;
     }
 
     let metrics = MetricsFile {
@@ -227,7 +267,12 @@ pub fn evaluate(
 /// Every text whose sentences will be compared.
 fn texts<'a>(input: &'a Input<'_>, systems: &'a [System<'_>]) -> impl Iterator<Item = &'a str> {
     input.examples.iter().flat_map(move |example| {
-        let references = input.references.get(&example.id).into_iter().flatten().map(String::as_str);
+        let references = input
+            .references
+            .get(&example.id)
+            .into_iter()
+            .flatten()
+            .map(String::as_str);
         let explanations = systems
             .iter()
             .filter(|system| system.explains)
@@ -242,10 +287,17 @@ fn summarise(
     system: &System<'_>,
     metrics: BTreeMap<String, summary::Metric>,
 ) -> SystemMetrics {
-    let answers = || input.examples.iter().map(|example| (example, system.prediction(&example.id)));
+    let answers = || {
+        input
+            .examples
+            .iter()
+            .map(|example| (example, system.prediction(&example.id)))
+    };
     let labels = system.labels.then(|| {
         let given = answers().filter_map(|(example, answer)| Some((example, answer?)));
-        label::Labels::of(given.map(|(example, answer)| (example.label.as_str(), answer.label.as_deref())))
+        label::Labels::of(
+            given.map(|(example, answer)| (example.label.as_str(), answer.label.as_deref())),
+        )
     });
     let mut outcomes = BTreeMap::new();
     if !system.is_baseline() {
@@ -260,7 +312,13 @@ fn summarise(
         .collect();
     let mean_words =
         (!words.is_empty()).then(|| words.iter().sum::<usize>() as f64 / words.len() as f64);
-    SystemMetrics { system: system.name.clone(), metrics, labels, outcomes, mean_words }
+    SystemMetrics {
+        system: system.name.clone(),
+        metrics,
+        labels,
+        outcomes,
+        mean_words,
+    }
 }
 
 fn outcome_name(outcome: Outcome) -> &'static str {

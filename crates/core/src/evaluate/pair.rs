@@ -66,7 +66,11 @@ impl Triple {
         } else {
             0.0
         };
-        Self { precision, recall, f1 }
+        Self {
+            precision,
+            recall,
+            f1,
+        }
     }
 }
 

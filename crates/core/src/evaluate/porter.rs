@@ -110,14 +110,21 @@ fn past(word: String) -> String {
         return format!("{rest}{ending}");
     }
     if let Some(rest) = word.strip_suffix("eed") {
-        return if measure(rest) > 0 { format!("{rest}ee") } else { word };
+        return if measure(rest) > 0 {
+            format!("{rest}ee")
+        } else {
+            word
+        };
     }
     let rest = ["ed", "ing"]
         .iter()
         .filter_map(|suffix| word.strip_suffix(suffix))
         .find(|rest| consonants(rest).contains(&false));
     let Some(rest) = rest else { return word };
-    if ["at", "bl", "iz"].iter().any(|ending| rest.ends_with(ending)) {
+    if ["at", "bl", "iz"]
+        .iter()
+        .any(|ending| rest.ends_with(ending))
+    {
         return format!("{rest}e");
     }
     if ends_in_double_consonant(rest) {
@@ -159,20 +166,29 @@ fn step_2(word: String) -> String {
 fn replace_first(word: String, rules: &[(&str, &str)]) -> String {
     for (suffix, replacement) in rules {
         if let Some(rest) = word.strip_suffix(suffix) {
-            return if measure(rest) > 0 { format!("{rest}{replacement}") } else { word };
+            return if measure(rest) > 0 {
+                format!("{rest}{replacement}")
+            } else {
+                word
+            };
         }
     }
     word
 }
 
 fn step_4(word: String) -> String {
-    let Some((suffix, rest)) =
-        STEP_4.iter().find_map(|suffix| Some((*suffix, word.strip_suffix(suffix)?)))
+    let Some((suffix, rest)) = STEP_4
+        .iter()
+        .find_map(|suffix| Some((*suffix, word.strip_suffix(suffix)?)))
     else {
         return word;
     };
     let fits = suffix != "ion" || rest.ends_with(['s', 't']);
-    if measure(rest) > 1 && fits { rest.to_owned() } else { word }
+    if measure(rest) > 1 && fits {
+        rest.to_owned()
+    } else {
+        word
+    }
 }
 
 /// Step 5a.
@@ -201,7 +217,10 @@ fn consonants(word: &str) -> Vec<bool> {
 
 /// Porter's m: how often a vowel is followed by a consonant.
 fn measure(word: &str) -> usize {
-    consonants(word).windows(2).filter(|pair| !pair[0] && pair[1]).count()
+    consonants(word)
+        .windows(2)
+        .filter(|pair| !pair[0] && pair[1])
+        .count()
 }
 
 fn ends_in_double_consonant(word: &str) -> bool {
@@ -225,14 +244,32 @@ mod tests {
 
     #[test]
     fn stems_are_those_of_nltk() {
-        check("caresses ponies ties caress cats", "caress poni tie caress cat");
-        check("feed agreed plastered bled motoring sing", "feed agre plaster bled motor sing");
-        check("conflated troubled sized hopping falling hissing", "conflat troubl size hop fall hiss");
+        check(
+            "caresses ponies ties caress cats",
+            "caress poni tie caress cat",
+        );
+        check(
+            "feed agreed plastered bled motoring sing",
+            "feed agre plaster bled motor sing",
+        );
+        check(
+            "conflated troubled sized hopping falling hissing",
+            "conflat troubl size hop fall hiss",
+        );
         check("happy sky spy enjoy say", "happi sky spi enjoy say");
-        check("relational conditional rational valency", "relat condit ration valenc");
+        check(
+            "relational conditional rational valency",
+            "relat condit ration valenc",
+        );
         check("radically hopefully geology", "radic hope geolog");
-        check("adoption communion adjustment replacement", "adopt communion adjust replac");
-        check("probate rate cease controlling rolling", "probat rate ceas control roll");
+        check(
+            "adoption communion adjustment replacement",
+            "adopt communion adjust replac",
+        );
+        check(
+            "probate rate cease controlling rolling",
+            "probat rate ceas control roll",
+        );
         check("dying news proceed innings", "die news proceed inning");
         check("yyyy syzygy by a 2020s", "yyyi syzygi by a 2020");
     }

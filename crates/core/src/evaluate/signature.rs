@@ -19,7 +19,11 @@ impl Signature {
     /// A signature without pairs.
     pub fn new(name: impl Into<String>) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { name: name.into(), pairs: Vec::new(), version }
+        Self {
+            name: name.into(),
+            pairs: Vec::new(),
+            version,
+        }
     }
 
     /// Adds a pair at the end; the separators `|` and `:` and white space in it become `_`.
@@ -31,7 +35,10 @@ impl Signature {
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.pairs.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Puts pairs before those that are there.
@@ -73,8 +80,14 @@ impl<'de> Deserialize<'de> for Signature {
             .filter_map(|part| part.split_once(':'))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let version = pairs.pop_if(|(key, _)| key == "stillhouse").map(|(_, version)| version);
-        Ok(Self { name, pairs, version: version.unwrap_or_default() })
+        let version = pairs
+            .pop_if(|(key, _)| key == "stillhouse")
+            .map(|(_, version)| version);
+        Ok(Self {
+            name,
+            pairs,
+            version: version.unwrap_or_default(),
+        })
     }
 }
 
@@ -84,9 +97,17 @@ mod tests {
 
     #[test]
     fn it_prints_as_one_line_and_reads_back() {
-        let signature = Signature::new("cec").with("n", 40).with("encoder", "a b|c:d");
+        let signature = Signature::new("cec")
+            .with("n", 40)
+            .with("encoder", "a b|c:d");
         let text = signature.to_string();
-        assert_eq!(text, format!("cec|n:40|encoder:a_b_c_d|stillhouse:{}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            text,
+            format!(
+                "cec|n:40|encoder:a_b_c_d|stillhouse:{}",
+                env!("CARGO_PKG_VERSION")
+            )
+        );
         let json = serde_json::to_string(&signature).unwrap();
         let read: Signature = serde_json::from_str(&json).unwrap();
         assert_eq!(read, signature);

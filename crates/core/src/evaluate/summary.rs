@@ -109,7 +109,11 @@ impl Measured {
         bootstrap: &Bootstrap,
         sign: impl Fn(usize, usize) -> Signature,
     ) -> Metric {
-        let scored: Vec<&Statistic> = self.items.iter().filter_map(|item| item.as_ref().ok()).collect();
+        let scored: Vec<&Statistic> = self
+            .items
+            .iter()
+            .filter_map(|item| item.as_ref().ok())
+            .collect();
         let mut unscored = BTreeMap::new();
         for reason in self.items.iter().filter_map(|item| item.as_ref().err()) {
             *unscored.entry(reason.to_string()).or_default() += 1;
@@ -124,12 +128,21 @@ impl Measured {
     }
 
     /// This column minus that of another system.
-    pub(super) fn minus(&self, other: &Self, names: (&str, &str), bootstrap: &Bootstrap) -> Difference {
+    pub(super) fn minus(
+        &self,
+        other: &Self,
+        names: (&str, &str),
+        bootstrap: &Bootstrap,
+    ) -> Difference {
         let both = self.items.iter().zip(&other.items);
-        let (a, b): (Vec<&Statistic>, Vec<&Statistic>) =
-            both.filter_map(|(a, b)| Some((a.as_ref().ok()?, b.as_ref().ok()?))).unzip();
+        let (a, b): (Vec<&Statistic>, Vec<&Statistic>) = both
+            .filter_map(|(a, b)| Some((a.as_ref().ok()?, b.as_ref().ok()?)))
+            .unzip();
         let aggregate = self.column.aggregate;
-        let values = (aggregate.over(a.iter().copied()), aggregate.over(b.iter().copied()));
+        let values = (
+            aggregate.over(a.iter().copied()),
+            aggregate.over(b.iter().copied()),
+        );
         let interval = bootstrap.difference(aggregate, &a, &b);
         Difference {
             metric: self.column.name.to_owned(),

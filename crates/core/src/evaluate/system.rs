@@ -40,7 +40,10 @@ pub(super) fn gather<'a>(
     let mut ids = HashSet::new();
     for example in input.examples {
         if !ids.insert(example.id.as_str()) {
-            return Err(complaint(&example.id, "stands twice among the examples to evaluate"));
+            return Err(complaint(
+                &example.id,
+                "stands twice among the examples to evaluate",
+            ));
         }
     }
     let mut systems: Vec<System<'a>> = Vec::new();
@@ -55,41 +58,65 @@ pub(super) fn gather<'a>(
             unknown += 1;
             continue;
         }
-        let at = systems.iter().position(|system| system.name == *name).unwrap_or_else(|| {
-            systems.push(System {
-                name: name.clone(),
-                labels: true,
-                explains: true,
-                predictions: HashMap::new(),
+        let at = systems
+            .iter()
+            .position(|system| system.name == *name)
+            .unwrap_or_else(|| {
+                systems.push(System {
+                    name: name.clone(),
+                    labels: true,
+                    explains: true,
+                    predictions: HashMap::new(),
+                });
+                systems.len() - 1
             });
-            systems.len() - 1
-        });
-        let before = systems[at].predictions.insert(prediction.id.clone(), Cow::Borrowed(prediction));
+        let before = systems[at]
+            .predictions
+            .insert(prediction.id.clone(), Cow::Borrowed(prediction));
         if before.is_some() {
-            return Err(complaint(&prediction.id, format!("two predictions of system `{name}`")));
+            return Err(complaint(
+                &prediction.id,
+                format!("two predictions of system `{name}`"),
+            ));
         }
     }
     if unknown > 0 {
-        let text = format!("{unknown} predictions are left out: their ids are not among the examples to evaluate");
+        let text = format!(
+            "{unknown} predictions are left out: their ids are not among the examples to evaluate"
+        );
         tell(observe, Event::Warning { text })?;
     }
     let baselines = [
         (baseline::copy_evidence(input.examples), false),
-        (baseline::other_reference(input.examples, input.references, seed), false),
-        (baseline::majority_label(input.examples, input.training_labels), true),
+        (
+            baseline::other_reference(input.examples, input.references, seed),
+            false,
+        ),
+        (
+            baseline::majority_label(input.examples, input.training_labels),
+            true,
+        ),
     ];
     for (predictions, labels) in baselines {
-        let Some(first) = predictions.first() else { continue };
+        let Some(first) = predictions.first() else {
+            continue;
+        };
         systems.push(System {
             name: first.system.clone(),
             labels,
             explains: !labels,
-            predictions: predictions.into_iter().map(|p| (p.id.clone(), Cow::Owned(p))).collect(),
+            predictions: predictions
+                .into_iter()
+                .map(|p| (p.id.clone(), Cow::Owned(p)))
+                .collect(),
         });
     }
     Ok(systems)
 }
 
 fn complaint(id: &str, what: impl Into<String>) -> Error {
-    Error::Example { id: id.to_owned(), what: what.into() }
+    Error::Example {
+        id: id.to_owned(),
+        what: what.into(),
+    }
 }

@@ -18,7 +18,8 @@ pub(super) struct Vectors {
     /// How sentences were found, for signatures.
     pub(super) splitter: String,
     sentences: Vec<String>,
-    vectors: Vec<Vec<f32>>,
+    /// In the order of `sentences`.
+    units: Vec<Vec<f32>>,
     /// Places in `sentences`, by text.
     texts: HashMap<String, Vec<usize>>,
 }
@@ -33,12 +34,13 @@ impl Vectors {
     ) -> Result<Self> {
         let mut all = Self {
             encoder: embedder.name().to_owned(),
-            splitter: match given.is_empty() {
-                true => split::NAME.to_owned(),
-                false => format!("given+{}", split::NAME),
+            splitter: if given.is_empty() {
+                split::NAME.to_owned()
+            } else {
+                format!("given+{}", split::NAME)
             },
             sentences: Vec::new(),
-            vectors: Vec::new(),
+            units: Vec::new(),
             texts: HashMap::new(),
         };
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -46,7 +48,10 @@ impl Vectors {
             if all.texts.contains_key(text) {
                 continue;
             }
-            let sentences = given.get(text).cloned().unwrap_or_else(|| split::sentences(text));
+            let sentences = given
+                .get(text)
+                .cloned()
+                .unwrap_or_else(|| split::sentences(text));
             let of_text = sentences.into_iter().map(|sentence| {
                 *places.entry(sentence).or_insert_with_key(|sentence| {
                     all.sentences.push(sentence.clone());
@@ -58,7 +63,7 @@ impl Vectors {
         }
         if !all.sentences.is_empty() {
             let sentences: Vec<&str> = all.sentences.iter().map(String::as_str).collect();
-            all.vectors = embedder.embed(&sentences, observe)?;
+            all.units = embedder.embed(&sentences, observe)?;
         }
         all.check()?;
         Ok(all)
@@ -67,21 +72,31 @@ impl Vectors {
     /// The sentences of a text and their vectors; the text must be one of those given to `new`.
     pub(super) fn of(&self, text: &str) -> (Vec<String>, Vec<&[f32]>) {
         let places = self.texts.get(text).map(Vec::as_slice).unwrap_or_default();
-        let sentences = places.iter().map(|at| self.sentences[*at].clone()).collect();
-        let vectors = places.iter().map(|at| self.vectors[*at].as_slice()).collect();
+        let sentences = places
+            .iter()
+            .map(|at| self.sentences[*at].clone())
+            .collect();
+        let vectors = places.iter().map(|at| self.units[*at].as_slice()).collect();
         (sentences, vectors)
     }
 
     /// A wrong vector would be a wrong number in every table.
     fn check(&self) -> Result<()> {
-        let complaint = |what: String| Error::option("evaluate.encoder", format!("`{}` {what}", self.encoder));
-        let (n, expected) = (self.vectors.len(), self.sentences.len());
+        let complaint =
+            |what: String| Error::option("evaluate.encoder", format!("`{}` {what}", self.encoder));
+        let (n, expected) = (self.units.len(), self.sentences.len());
         if n != expected {
-            return Err(complaint(format!("gave {n} vectors for {expected} sentences")));
+            return Err(complaint(format!(
+                "gave {n} vectors for {expected} sentences"
+            )));
         }
-        let width = self.vectors.first().map_or(0, Vec::len);
-        for (sentence, vector) in self.sentences.iter().zip(&self.vectors) {
-            let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let width = self.units.first().map_or(0, Vec::len);
+        for (sentence, vector) in self.sentences.iter().zip(&self.units) {
+            let length = vector
+                .iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>()
+                .sqrt();
             let is_unit = (length - 1.0).abs() <= LENGTH_TOLERANCE;
             if vector.len() != width || !is_unit {
                 return Err(complaint(format!(
