@@ -4,12 +4,14 @@
 //! [`pipeline`](self) knows the order of the stages.
 
 pub mod config;
+mod doctor;
 mod error;
 mod fingerprint;
 mod job;
 mod pipeline;
 mod stage;
 
+pub use doctor::doctor;
 pub use error::{Error, Fault, Result};
 pub use pipeline::{Planned, Request, Summary, World, plan, run};
 pub use stillhouse_core::event::{Event, Observer};

@@ -47,7 +47,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         tell(observe, Event::Note { text })?;
     }
     let mut encoder = match options.needs_encoder() {
-        true => Some(Encoder::load(&job.encoder(observe)?.folder)?),
+        true => Some(Encoder::load(&job.encoder(observe)?.folder, &options.encoder)?),
         false => None,
     };
     let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);

@@ -9,19 +9,20 @@ use stillhouse_core::prompt::Prompt;
 use stillhouse_core::record::{Example, Outcome, Prediction, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, fs};
-use stillhouse_student::{Completion, Model, generate};
+use stillhouse_student::Model;
+use stillhouse_student::generate::{Completion, generate};
+use stillhouse_student::train::Method;
 
 use crate::error::Result;
 use crate::job::{self, Job};
-use crate::stage::options;
+use crate::stage::{options, trained_name};
 
 /// The two systems that generate; evaluate adds its baselines.
 pub(crate) const STUDENT: &str = "student";
 pub(crate) const UNTRAINED: &str = "untrained";
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
-    let trained = if job.path("adapter").exists() { "adapter" } else { "model" };
-    let mut files = job::inputs(run, &["examples.jsonl", trained])?;
+    let mut files = job::inputs(run, &["examples.jsonl", trained_name(job)])?;
     files.push(job.dataset_file.clone());
     files.push(job.base_input(observe)?);
     let student = &job.config.student;
@@ -59,13 +60,15 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 
 /// The student of this run: a whole model, or the base model under its adapter.
 fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
-    let adapter = job.path("adapter");
-    if adapter.exists() {
-        return Ok(base.with_adapter(&adapter)?);
+    let folder = job.path(trained_name(job));
+    match job.config.student.train.method {
+        Method::Lora => Ok(base.with_adapter(&folder)?),
+        Method::Full => {
+            let mut model = Model::load(&folder)?;
+            model.limit_context(base.context_tokens());
+            Ok(model)
+        }
     }
-    let mut model = Model::load(&job.path("model"))?;
-    model.limit_context(base.context_tokens());
-    Ok(model)
 }
 
 /// Lets one system answer the examples that it has not answered yet.

@@ -10,8 +10,19 @@ pub(crate) mod teacher;
 pub(crate) mod train;
 
 use serde_json::Value;
+use stillhouse_student::train::Method;
+
+use crate::job::Job;
 
 /// An option struct as JSON, for a stage's key.
 fn options(options: &impl serde::Serialize) -> Value {
     serde_json::to_value(options).expect("options of plain values are JSON")
+}
+
+/// What training leaves: a whole model, or an adapter.
+fn trained_name(job: &Job<'_>) -> &'static str {
+    match job.config.student.train.method {
+        Method::Full => "model",
+        Method::Lora => "adapter",
+    }
 }

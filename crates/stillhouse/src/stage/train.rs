@@ -8,11 +8,12 @@ use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Choice, Example, Rationale, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, jsonl};
-use stillhouse_student::{Item, Model, train};
+use stillhouse_student::train::train;
+use stillhouse_student::{Item, Model};
 
 use crate::error::Result;
 use crate::job::{self, Job};
-use crate::stage::options;
+use crate::stage::{options, trained_name};
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
     let mut files = job::inputs(run, &["examples.jsonl", "rationales.jsonl", "selection.jsonl"])?;
@@ -49,12 +50,16 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         observe,
     )?;
     let facts = json!({
-        "trained": trained,
+        "parameters": trained.model.n_parameters(),
+        "steps": trained.steps,
+        "best_step": trained.best_step,
+        "first_validation_loss": trained.first_validation_loss,
+        "validation_loss": trained.validation_loss,
         "items": { "train": items.train.len(), "validation": items.validation.len() },
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
     });
-    Ok(Outputs { facts, ..Outputs::of(["model", "steps.jsonl"].into_iter().filter(|n| folder.join(n).exists()).chain(folder.join("adapter").exists().then_some("adapter"))) })
+    Ok(Outputs { facts, ..Outputs::of([trained_name(job), "steps.jsonl"]) })
 }
 
 /// What the student learns, and what did not fit into its context.
@@ -98,7 +103,7 @@ fn items(job: &Job<'_>, examples: &[Example], model: &Model) -> Result<Items> {
             continue;
         };
         items.evidence_dropped += prompt.evidence_dropped;
-        let item = Item { id: rationale.id.clone(), prompt: prompt.text, completion, weight: choice.weight as f32 };
+        let item = Item { id: rationale.id.clone(), prompt: prompt.text, completion, weight: choice.weight };
         match example.split {
             Split::Train => items.train.push(item),
             Split::Validation => items.validation.push(item),

@@ -1,0 +1,159 @@
+//! Records to pages.
+
+use std::path::Path;
+
+use serde_json::Value;
+use stillhouse_core::data::Summary as DataSummary;
+use stillhouse_core::evaluate::summary::MetricsFile;
+use stillhouse_core::event::Observer;
+use stillhouse_core::record::{Example, Reference, Split};
+use stillhouse_core::report::{self, Dataset, Funnel, Report, StageTime};
+use stillhouse_core::run::{Inputs, Manifest, Outputs, Run, Stage};
+use stillhouse_core::{fs, jsonl};
+
+use crate::error::Result;
+use crate::job::{self, Job};
+use crate::pipeline::Summary;
+use crate::stage::evaluate;
+
+const READ: [&str; 10] = [
+    "examples.jsonl",
+    "references.jsonl",
+    "data.json",
+    "rationales.jsonl",
+    "selection.jsonl",
+    "steps.jsonl",
+    "predictions.jsonl",
+    "metrics.json",
+    "pairs.jsonl",
+    "candidates.jsonl",
+];
+
+pub(crate) fn inputs(_: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
+    // The pages quote the whole config.
+    Ok(Inputs { options: run.manifest().config.clone(), files: job::inputs(run, &READ)? })
+}
+
+pub(crate) fn work(job: &Job<'_>, folder: &Path, _: &mut Observer<'_>) -> Result<Outputs> {
+    let report = gather(job)?;
+    fs::write(&folder.join("report.md"), report::markdown(&report))?;
+    fs::write(&folder.join("report.html"), report::html(&report))?;
+    Ok(Outputs::of(["report.md", "report.html"]))
+}
+
+fn gather(job: &Job<'_>) -> Result<Report> {
+    let read_all = |name| jsonl::read::<Example>(&job.path(name));
+    let all = read_all("examples.jsonl")?;
+    let data: DataSummary = fs::read_json(&job.path("data.json"))?;
+    let own: Vec<Reference> = jsonl::read(&job.path("references.jsonl"))?;
+    let selection =
+        Funnel::of(&jsonl::read(&job.path("rationales.jsonl"))?, &jsonl::read(&job.path("selection.jsonl"))?, &own);
+    let dataset = Dataset::of(data.name.clone(), &all);
+    let examples: Vec<Example> = all.into_iter().filter(|e| e.split == Split::Test).collect();
+    let references = evaluate::references(job, &examples)?
+        .into_iter()
+        .map(|(id, explanations)| Reference { id, explanations, roles: Default::default() })
+        .collect();
+    let manifest = Manifest::load(&job.path("manifest.json"))?;
+    let fact = |stage: Stage, pointer: &str| {
+        manifest.stages.get(&stage).and_then(|record| record.facts.pointer(pointer)).cloned().unwrap_or(Value::Null)
+    };
+    let (notes, warnings) = remarks(job, &data, &fact);
+    let times = manifest.stages.iter().filter(|(stage, _)| **stage != Stage::Report);
+    Ok(Report {
+        title: data.name,
+        tool: concat!("stillhouse ", env!("CARGO_PKG_VERSION")).into(),
+        seed: job.config.seed,
+        facts: facts(job, &fact),
+        config: job.given.to_toml(),
+        dataset,
+        selection: Some(selection),
+        steps: jsonl::read(&job.path("steps.jsonl"))?,
+        metrics: fs::read_json(&job.path("metrics.json"))?,
+        pairs: jsonl::read(&job.path("pairs.jsonl"))?,
+        examples,
+        predictions: jsonl::read(&job.path("predictions.jsonl"))?,
+        references,
+        times: times.map(|(stage, record)| StageTime { stage: *stage, seconds: record.seconds }).collect(),
+        notes,
+        warnings,
+    })
+}
+
+/// Short facts below the heading.
+fn facts(job: &Job<'_>, fact: &impl Fn(Stage, &str) -> Value) -> Vec<(String, String)> {
+    let student = &job.config.student;
+    let number = |pointer: &str| fact(Stage::Train, pointer);
+    let mut facts = vec![
+        ("student".to_owned(), student.model.clone()),
+        ("parameters".to_owned(), number("/parameters").to_string()),
+        ("steps".to_owned(), format!("{}, best at {}", number("/steps"), number("/best_step"))),
+        ("rationales".to_owned(), format!("{} train, {} validation", number("/items/train"), number("/items/validation"))),
+    ];
+    if let (Some(first), Some(last)) = (number("/first_validation_loss").as_f64(), number("/validation_loss").as_f64()) {
+        facts.push(("validation loss".to_owned(), format!("{first:.3} before, {last:.3} after")));
+    }
+    facts
+}
+
+/// What a reader should know, and what should worry one.
+fn remarks(job: &Job<'_>, data: &DataSummary, fact: &impl Fn(Stage, &str) -> Value) -> (Vec<String>, Vec<String>) {
+    let (mut notes, mut warnings) = (Vec::new(), Vec::new());
+    notes.push(format!("Source: {}.", data.source));
+    if data.near_duplicate_groups > 0 {
+        notes.push(format!("{} groups of near-duplicate claims, each kept in one split.", data.near_duplicate_groups));
+    }
+    for (reason, n) in &data.skipped {
+        warnings.push(format!("{n} records were left out: {reason}."));
+    }
+    let count = |stage, pointer: &str| fact(stage, pointer).as_u64().unwrap_or(0);
+    let length = |stage, pointer: &str| fact(stage, pointer).as_array().map_or(0, Vec::len);
+    for (stage, what) in [(Stage::Train, "training"), (Stage::Generate, "test")] {
+        let n = count(stage, "/evidence_dropped");
+        if n > 0 {
+            warnings.push(format!("{n} evidence passages did not fit into the student's context and were left out of {what} prompts."));
+        }
+    }
+    for (stage, pointer, what) in [
+        (Stage::Train, "/too_long", "rationales were longer than the student's context and were left out"),
+        (Stage::Teacher, "/bare", "examples have no candidate rationale"),
+        (Stage::Select, "/uncovered", "training or validation examples have no usable rationale"),
+    ] {
+        let n = length(stage, pointer);
+        if n > 0 {
+            warnings.push(format!("{n} {what}."));
+        }
+    }
+    if job.config.data.show_label {
+        warnings.push("The student's prompt shows the gold label: label metrics mean nothing and are left out.".into());
+    }
+    (notes, warnings)
+}
+
+/// The last words of a run: the headline numbers, where they are there.
+pub(crate) fn summary(job: &Job<'_>) -> Result<Summary> {
+    let (metrics, page) = (job.path("metrics.json"), job.path("report.html"));
+    let mut headline = String::new();
+    if metrics.exists() {
+        let metrics: MetricsFile = fs::read_json(&metrics)?;
+        for name in ["accuracy", "macro_f1", "bleu", "rougeL", "cec"] {
+            headline.push_str(&headline_of(&metrics, name));
+        }
+    }
+    Ok(Summary { headline, page: page.exists().then_some(page) })
+}
+
+/// "cec        student 0.381 [0.362, 0.401]   untrained 0.270   copy-evidence 0.600 ..."
+fn headline_of(metrics: &MetricsFile, name: &str) -> String {
+    let mut cells = Vec::new();
+    for system in &metrics.systems {
+        if let Some(metric) = system.metrics.get(name)
+            && let Some(value) = metric.value
+        {
+            let interval = metric.interval.filter(|_| cells.is_empty());
+            let interval = interval.map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+            cells.push(format!("{} {value:.3}{interval}", system.system));
+        }
+    }
+    if cells.is_empty() { String::new() } else { format!("{name:<10} {}\n", cells.join("   ")) }
+}
