@@ -139,7 +139,6 @@ fn chosen_rows(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
 }
 
 #[derive(Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "one per input")]
 struct HeadLoss {
     /// The supervised rows.
     rows: Arc<[usize]>,
@@ -204,7 +203,9 @@ impl HeadLoss {
         let factor = entries(grad)[0];
         let scaled = |mut slopes: Vec<f32>| {
             if factor.to_bits() != 1.0f32.to_bits() {
-                slopes.iter_mut().for_each(|v| *v *= factor);
+                for v in &mut slopes {
+                    *v *= factor;
+                }
             }
             slopes
         };
