@@ -47,15 +47,33 @@ struct Manifest {
     step: usize,
     state: String,
     best: Option<BestFile>,
-    first_validation_loss: Option<f64>,
+    first_validation_loss: Option<Exact>,
     n_waited: usize,
 }
 
 #[derive(Serialize, Deserialize)]
 struct BestFile {
     step: usize,
-    loss: f64,
+    loss: Exact,
     file: String,
+}
+
+/// A number by its bits: what is read from decimal digits may differ in the last of them.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Exact {
+    bits: u64,
+}
+
+impl From<f64> for Exact {
+    fn from(value: f64) -> Self {
+        Self { bits: value.to_bits() }
+    }
+}
+
+impl From<Exact> for f64 {
+    fn from(exact: Exact) -> Self {
+        Self::from_bits(exact.bits)
+    }
 }
 
 /// The checkpoint's folder inside a run directory.
@@ -85,7 +103,7 @@ pub(crate) fn save(run: &Path, fingerprint: &str, parameters: &[Parameter], opti
                 let plan: Vec<_> = live.iter().map(|p| (p.name.clone(), p.value.shape())).collect();
                 weights::save_file(&folder.join(&file), &plan, |i| best.values[i].to_array())?;
             }
-            Some(BestFile { step: best.step, loss: best.loss, file })
+            Some(BestFile { step: best.step, loss: best.loss.into(), file })
         }
         None => None,
     };
@@ -95,7 +113,7 @@ pub(crate) fn save(run: &Path, fingerprint: &str, parameters: &[Parameter], opti
         step: progress.step,
         state,
         best,
-        first_validation_loss: progress.first_validation_loss,
+        first_validation_loss: progress.first_validation_loss.map(Exact::from),
         n_waited: progress.n_waited,
     };
     fs::write_json(&folder.join("checkpoint.json"), &manifest)?;
@@ -135,11 +153,12 @@ pub(crate) fn load(run: &Path, fingerprint: &str, parameters: &mut [Parameter], 
         Some(BestFile { step, loss, file }) => {
             let plan: Vec<_> = trained(parameters).map(|p| (p.name.clone(), p.value.shape())).collect();
             let values = read(&folder.join(file), &plan)?.into_iter().map(|array| Value::new(array, &device()));
-            Some(Best { step, loss, values: values.collect() })
+            Some(Best { step, loss: loss.into(), values: values.collect() })
         }
         None => None,
     };
-    let Manifest { step, first_validation_loss, n_waited, .. } = manifest;
+    let Manifest { step, n_waited, .. } = manifest;
+    let first_validation_loss = manifest.first_validation_loss.map(f64::from);
     Ok(Ok(Progress { step, best, first_validation_loss, n_waited }))
 }
 

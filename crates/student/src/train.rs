@@ -9,9 +9,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::record::Step;
-use stillhouse_core::{fs, jsonl};
 
 use crate::adapter::{self, LoraOptions};
 use crate::batch::{self, Item, LossOn, Packed, Sequence};
@@ -496,16 +496,22 @@ fn weight(packed: &Packed) -> f64 {
     supervised.map(|(_, weight)| f64::from(*weight)).sum()
 }
 
-/// Opens the step log and takes off what was written after the checkpoint.
+/// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,
+/// to the last digit.
 fn open_log(path: &Path, done: usize) -> Result<Log> {
     if path.is_file() {
-        let (log, steps) = Log::open::<Step>(path)?;
-        if steps.len() == done {
-            return Ok(log);
+        let text = fs::read_text(path)?;
+        let kept: String = text.split_inclusive('\n').take(done).collect();
+        if kept.len() < text.len() {
+            fs::write(path, kept)?;
         }
-        jsonl::write(path, &steps[..done.min(steps.len())])?;
     }
-    Ok(Log::open::<Step>(path)?.0)
+    let (log, steps) = Log::open::<Step>(path)?;
+    if steps.len() < done {
+        let what = format!("holds {} steps, the checkpoint stands after {done}; remove the checkpoint folder to start over", steps.len());
+        return Err(Error::folder(path, what));
+    }
+    Ok(log)
 }
 
 /// A hash of everything that the trained tensors depend on.
