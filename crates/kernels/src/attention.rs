@@ -13,7 +13,7 @@ use crate::math::{dot, exponentiate, highest};
 use crate::shared::Shared;
 
 /// Query rows whose scores exist at one time.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// Heads, rotation and scale of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +31,36 @@ pub struct Shape {
 }
 
 impl Shape {
-    fn query_size(&self) -> usize {
+    pub(crate) fn query_size(&self) -> usize {
         self.heads * self.head_size
     }
 
-    fn kv_size(&self) -> usize {
+    pub(crate) fn kv_size(&self) -> usize {
         self.kv_heads * self.head_size
     }
 
-    fn group(&self) -> usize {
+    pub(crate) fn group(&self) -> usize {
         self.heads / self.kv_heads
+    }
+}
+
+/// The angles of rotary positions.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'a> {
+    /// Cosines, `[positions, half]`.
+    pub cos: &'a [f32],
+    /// Sines, `[positions, half]`.
+    pub sin: &'a [f32],
+}
+
+impl Tables<'_> {
+    /// The tables from a later position on.
+    pub(crate) fn skip(self, positions: usize, half: usize) -> Self {
+        let first = positions * half;
+        Self {
+            cos: &self.cos[first..],
+            sin: &self.sin[first..],
+        }
     }
 }
 
@@ -53,10 +73,8 @@ pub struct Input<'a> {
     pub k: &'a [f32],
     /// Values, like the keys.
     pub v: &'a [f32],
-    /// Cosines, `[positions, half]`.
-    pub cos: &'a [f32],
-    /// Sines, `[positions, half]`.
-    pub sin: &'a [f32],
+    /// Angles by position.
+    pub tables: Tables<'a>,
     /// The rows of each sequence: one after the other, none overlapping.
     pub sequences: &'a [Range<usize>],
     /// Heads, rotation and scale.
@@ -89,7 +107,7 @@ impl Input<'_> {
             end = rows.end;
             let table = rows.len() * shape.half;
             assert!(
-                table <= self.cos.len().min(self.sin.len()),
+                table <= self.tables.cos.len().min(self.tables.sin.len()),
                 "a position lies past the tables"
             );
         }
@@ -108,40 +126,48 @@ impl Input<'_> {
             .flat_map(heads)
             .collect()
     }
+}
 
-    fn rotate(&self, x: Strided<'_>, rows: usize, y: &mut [f32], y_step: usize, direction: f32) {
-        let shape = self.shape;
-        let (half, size) = (shape.half, shape.head_size);
-        Arch::new().dispatch(|| {
-            for i in 0..rows {
-                let x = &x.entries[x.first + i * x.step..][..size];
-                let y = &mut y[i * y_step..][..size];
-                let cos = &self.cos[i * half..][..half];
-                let sin = &self.sin[i * half..][..half];
-                let (x_low, x_high) = x.split_at(half);
-                let (y_low, y_high) = y.split_at_mut(half);
-                let (x_high, y_high) = (&x_high[..half], &mut y_high[..half]);
-                for j in 0..half {
-                    let s = direction * sin[j];
-                    y_low[j] = x_low[j] * cos[j] - x_high[j] * s;
-                    y_high[j] = x_high[j] * cos[j] + x_low[j] * s;
-                }
-                y[2 * half..].copy_from_slice(&x[2 * half..]);
+/// Turns the first `rows` rows of one head by their positions' angles, forwards (1) or back (-1).
+pub(crate) fn rotate(
+    tables: Tables<'_>,
+    shape: Shape,
+    x: Strided<'_>,
+    rows: usize,
+    y: &mut [f32],
+    y_step: usize,
+    direction: f32,
+) {
+    let (half, size) = (shape.half, shape.head_size);
+    Arch::new().dispatch(|| {
+        for i in 0..rows {
+            let x = &x.entries[x.first + i * x.step..][..size];
+            let y = &mut y[i * y_step..][..size];
+            let cos = &tables.cos[i * half..][..half];
+            let sin = &tables.sin[i * half..][..half];
+            let (x_low, x_high) = x.split_at(half);
+            let (y_low, y_high) = y.split_at_mut(half);
+            let (x_high, y_high) = (&x_high[..half], &mut y_high[..half]);
+            for j in 0..half {
+                let s = direction * sin[j];
+                y_low[j] = x_low[j] * cos[j] - x_high[j] * s;
+                y_high[j] = x_high[j] * cos[j] + x_low[j] * s;
             }
-        });
-    }
+            y[2 * half..].copy_from_slice(&x[2 * half..]);
+        }
+    });
 }
 
 /// Rows of one head within packed rows of all heads.
 #[derive(Clone, Copy)]
-struct Strided<'a> {
-    entries: &'a [f32],
-    first: usize,
-    step: usize,
+pub(crate) struct Strided<'a> {
+    pub(crate) entries: &'a [f32],
+    pub(crate) first: usize,
+    pub(crate) step: usize,
 }
 
 impl<'a> Strided<'a> {
-    fn matrix(&self, rows: usize, size: usize) -> Matrix<'a> {
+    pub(crate) fn matrix(&self, rows: usize, size: usize) -> Matrix<'a> {
         Matrix::with_step(&self.entries[self.first..], rows, size, self.step)
     }
 
@@ -158,7 +184,7 @@ thread_local! {
 }
 
 /// Gives `work` pieces of this thread's scratch memory, of these lengths, holding anything.
-fn with_scratch<const N: usize, R>(
+pub(crate) fn with_scratch<const N: usize, R>(
     lengths: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
@@ -205,7 +231,7 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
         with_scratch(
             [n * size, n * size, BLOCK * n, BLOCK * size],
             |[k_rot, q_rot, scores, mixed]| {
-                input.rotate(k, n, k_rot, size, 1.0);
+                rotate(input.tables, shape, k, n, k_rot, size, 1.0);
                 for head in kv_head * shape.group()..(kv_head + 1) * shape.group() {
                     let first = rows.start * query_size + head * size;
                     let q = Strided {
@@ -213,7 +239,7 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
                         first,
                         step: query_size,
                     };
-                    input.rotate(q, n, q_rot, size, 1.0);
+                    rotate(input.tables, shape, q, n, q_rot, size, 1.0);
                     for block in blocks(n) {
                         let (height, width) = (block.len(), block.end);
                         let scores = &mut scores[..height * width];
@@ -246,7 +272,7 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
     });
 }
 
-fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n)
         .step_by(BLOCK)
         .map(move |start| start..n.min(start + BLOCK))
@@ -266,7 +292,7 @@ fn raw_scores(q: &[f32], k: &[f32], size: usize, height: usize, scores: &mut [f3
 }
 
 /// Turns rows of raw scores into probabilities, the `i`th row over its first `start + i + 1` columns; returns the logarithms of the denominators.
-fn softmax(scores: &mut [f32], start: usize, width: usize, scale: f32) -> [f32; BLOCK] {
+pub(crate) fn softmax(scores: &mut [f32], start: usize, width: usize, scale: f32) -> [f32; BLOCK] {
     let mut log_sums = [0.0; BLOCK];
     Arch::new().dispatch(|| {
         for (i, row) in scores.chunks_exact_mut(width).enumerate() {
@@ -328,7 +354,7 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
         with_scratch(
             lengths,
             |[k_rot, q_rot, dq_rot, dk_rot, dv_sum, probs, slopes]| {
-                input.rotate(k, n, k_rot, size, 1.0);
+                rotate(input.tables, shape, k, n, k_rot, size, 1.0);
                 dk_rot.fill(0.0);
                 dv_sum.fill(0.0);
                 for head in kv_head * shape.group()..(kv_head + 1) * shape.group() {
@@ -337,7 +363,7 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                         first: rows.start * query_size + head * size,
                         step: query_size,
                     };
-                    input.rotate(of_head(input.q), n, q_rot, size, 1.0);
+                    rotate(input.tables, shape, of_head(input.q), n, q_rot, size, 1.0);
                     for block in blocks(n) {
                         let (height, width) = (block.len(), block.end);
                         let (probs, slopes) =
@@ -384,7 +410,9 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                         );
                     }
                     // A gradient is turned back by the angle that its row was turned by.
-                    input.rotate(
+                    rotate(
+                        input.tables,
+                        shape,
                         Strided {
                             entries: dq_rot,
                             first: 0,
@@ -401,7 +429,9 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                         dq.copy_from_slice(&q_rot[i * size..][..size]);
                     }
                 }
-                input.rotate(
+                rotate(
+                    input.tables,
+                    shape,
                     Strided {
                         entries: dk_rot,
                         first: 0,
@@ -464,8 +494,8 @@ pub fn attend_plain(input: Input<'_>) -> Vec<f32> {
         let mut y = x.to_vec();
         for j in 0..half {
             let (c, s) = (
-                input.cos[position * half + j],
-                input.sin[position * half + j],
+                input.tables.cos[position * half + j],
+                input.tables.sin[position * half + j],
             );
             y[j] = x[j] * c - x[j + half] * s;
             y[j + half] = x[j + half] * c + x[j] * s;
@@ -547,8 +577,7 @@ mod tests {
                 q,
                 k,
                 v,
-                cos,
-                sin,
+                tables: Tables { cos, sin },
                 sequences: &self.sequences,
                 shape: self.shape,
             }

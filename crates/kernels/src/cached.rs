@@ -1,6 +1,12 @@
 //! Attention of new tokens over what is already in a key-value cache.
 
+use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::attention::{BLOCK, Shape, Strided, Tables, blocks, rotate, softmax, with_scratch};
+use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
+use crate::math::{dot, exponentiate, highest};
+use crate::shared::Shared;
 
 /// The rotated keys and the values of one sequence in one layer, each `[positions, kv_heads * head_size]`.
 #[derive(Clone, Debug, Default)]
@@ -11,128 +17,234 @@ pub struct Past {
     pub values: Vec<f32>,
 }
 
-/// Heads, rotation and scale of one layer's attention.
+/// New tokens of several sequences, packed one sequence after the other.
 #[derive(Clone, Copy, Debug)]
-pub struct CachedShape {
-    /// Query heads.
-    pub heads: usize,
-    /// Heads of keys and values.
-    pub kv_heads: usize,
-    /// Features of one head.
-    pub head_size: usize,
-    /// Pairs of features that are rotated.
-    pub half: usize,
-    /// What scores are multiplied by.
-    pub scale: f32,
+pub struct Input<'a> {
+    /// Queries, `[tokens, heads * head_size]`.
+    pub q: &'a [f32],
+    /// Keys, `[tokens, kv_heads * head_size]`, not yet rotated.
+    pub k: &'a [f32],
+    /// Values, like the keys.
+    pub v: &'a [f32],
+    /// Angles by position.
+    pub tables: Tables<'a>,
+    /// How many new tokens each sequence has.
+    pub lengths: &'a [usize],
+    /// Heads, rotation and scale.
+    pub shape: Shape,
 }
 
-/// Appends new keys and values to each sequence's past and lets the new queries attend.
+/// Appends new keys and values to each sequence's past, then lets each new query attend to all before it and itself.
 ///
-/// `q` is `[tokens, heads * head_size]`, `k` and `v` `[tokens, kv_heads * head_size]`, packed by `lengths`; the tables are `[positions, half]`, cosine and sine.
 /// Returns `[tokens, heads * head_size]`.
 ///
 /// # Panics
 /// If the shapes do not fit together or a position lies past the tables.
 #[must_use]
-pub fn attend(
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    tables: (&[f32], &[f32]),
-    lengths: &[usize],
-    pasts: &mut [Past],
-    shape: CachedShape,
-) -> Vec<f32> {
-    let (query_size, kv_size) = (
-        shape.heads * shape.head_size,
-        shape.kv_heads * shape.head_size,
+pub fn attend(input: Input<'_>, pasts: &mut [Past]) -> Vec<f32> {
+    let shape = input.shape;
+    assert_eq!(input.lengths.len(), pasts.len(), "a past per sequence");
+    let tokens: usize = input.lengths.iter().sum();
+    assert_eq!(
+        input.q.len(),
+        tokens * shape.query_size(),
+        "whole query rows"
     );
-    let mut row = 0;
-    let starts: Vec<usize> = lengths
-        .iter()
-        .map(|length| {
-            row += length;
-            row - length
-        })
-        .collect();
-    let outputs: Vec<Vec<f32>> = pasts
-        .par_iter_mut()
-        .zip(starts.par_iter().zip(lengths))
-        .map(|(past, (&start, &length))| {
-            let rows = start..start + length;
-            let q = &q[rows.start * query_size..rows.end * query_size];
-            let k = &k[rows.start * kv_size..rows.end * kv_size];
-            let v = &v[rows.start * kv_size..rows.end * kv_size];
-            attend_plain(q, k, v, tables, past, shape)
-        })
-        .collect();
-    outputs.concat()
+    assert_eq!(
+        input.k.len(),
+        tokens * shape.kv_size(),
+        "a key row per query row"
+    );
+    assert_eq!(input.v.len(), input.k.len(), "a value per key");
+    let mut y = vec![0.0; input.q.len()];
+    let mut rest = &mut y[..];
+    let mut first = 0;
+    let mut tasks = Vec::with_capacity(pasts.len());
+    for (past, &length) in pasts.iter_mut().zip(input.lengths) {
+        let (part, others) = rest.split_at_mut(length * shape.query_size());
+        tasks.push((past, first, part));
+        (first, rest) = (first + length, others);
+    }
+    tasks.into_par_iter().for_each(|(past, first, y)| {
+        let n = y.len() / shape.query_size();
+        let before = past.keys.len() / shape.kv_size();
+        append(&input, first, n, past);
+        if n == 1 {
+            attend_one_row(&input, first, before, past, y);
+        } else {
+            attend_rows(&input, first, before, past, y);
+        }
+    });
+    y
 }
 
-/// The plain reference for one sequence.
-///
-/// # Panics
-/// If the shapes do not fit together or a position lies past the tables.
-#[must_use]
-pub fn attend_plain(
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    (cos, sin): (&[f32], &[f32]),
-    past: &mut Past,
-    shape: CachedShape,
-) -> Vec<f32> {
-    let CachedShape {
-        heads,
-        kv_heads,
-        head_size,
-        half,
-        scale,
-    } = shape;
-    let kv_size = kv_heads * head_size;
-    let group = heads / kv_heads;
-    let rotated = |x: &[f32], position: usize| {
-        let mut y = x.to_vec();
-        for j in 0..half {
-            let (c, s) = (cos[position * half + j], sin[position * half + j]);
-            y[j] = x[j] * c - x[j + half] * s;
-            y[j + half] = x[j + half] * c + x[j] * s;
-        }
-        y
-    };
-    let before = past.keys.len() / kv_size;
-    for (i, row) in k.chunks_exact(kv_size).enumerate() {
-        for head in row.chunks_exact(head_size) {
-            past.keys.extend(rotated(head, before + i));
-        }
+/// Rotates and appends the keys of `n` rows from row `first` on, and appends their values.
+fn append(input: &Input<'_>, first: usize, n: usize, past: &mut Past) {
+    let (size, kv_size) = (input.shape.head_size, input.shape.kv_size());
+    let rows = first * kv_size..(first + n) * kv_size;
+    let filled = past.keys.len();
+    past.keys.resize(filled + rows.len(), 0.0);
+    for head in 0..input.shape.kv_heads {
+        let k = Strided {
+            entries: &input.k[rows.clone()],
+            first: head * size,
+            step: kv_size,
+        };
+        let tables = input.tables.skip(filled / kv_size, input.shape.half);
+        rotate(
+            tables,
+            input.shape,
+            k,
+            n,
+            &mut past.keys[filled + head * size..],
+            kv_size,
+            1.0,
+        );
     }
-    past.values.extend_from_slice(v);
-    let mut mixed = Vec::with_capacity(q.len());
-    for (i, row) in q.chunks_exact(heads * head_size).enumerate() {
-        let position = before + i;
-        for (head, query) in row.chunks_exact(head_size).enumerate() {
-            let query = rotated(query, position);
-            let at = |p: usize| {
-                let first = p * kv_size + head / group * head_size;
-                first..first + head_size
+    past.values.extend_from_slice(&input.v[rows]);
+}
+
+/// A single new token: two passes over the past, no matrix products.
+fn attend_one_row(input: &Input<'_>, row: usize, before: usize, past: &Past, y: &mut [f32]) {
+    let shape = input.shape;
+    let (size, kv_size) = (shape.head_size, shape.kv_size());
+    let tables = input.tables.skip(before, shape.half);
+    with_scratch([size, before + 1], |[q_rot, scores]| {
+        for (head, y) in y.chunks_exact_mut(size).enumerate() {
+            let first = row * shape.query_size() + head * size;
+            let q = Strided {
+                entries: input.q,
+                first,
+                step: size,
             };
-            let scores: Vec<f32> = (0..=position)
-                .map(|p| {
-                    let key = &past.keys[at(p)];
-                    query.iter().zip(key).map(|(a, b)| a * b).sum::<f32>() * scale
-                })
-                .collect();
-            let highest = scores.iter().copied().fold(f32::MIN, f32::max);
-            let sizes: Vec<f32> = scores.iter().map(|s| (s - highest).exp()).collect();
-            let total: f32 = sizes.iter().sum();
-            let mut sum = vec![0.0; head_size];
-            for (p, size) in sizes.iter().enumerate() {
-                for (sum, value) in sum.iter_mut().zip(&past.values[at(p)]) {
-                    *sum += size / total * value;
+            rotate(tables, shape, q, 1, q_rot, size, 1.0);
+            let offset = head / shape.group() * size;
+            Arch::new().dispatch(|| {
+                for (score, keys) in scores.iter_mut().zip(past.keys.chunks_exact(kv_size)) {
+                    *score = dot(q_rot, &keys[offset..][..size]);
                 }
+                let top = highest(scores) * shape.scale;
+                let share = 1.0 / exponentiate(scores, shape.scale, top);
+                y.fill(0.0);
+                for (p, values) in scores.iter().zip(past.values.chunks_exact(kv_size)) {
+                    let p = p * share;
+                    for (y, v) in y.iter_mut().zip(&values[offset..][..size]) {
+                        *y += p * v;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Several new tokens, such as a prompt: blocks of rows as in [`attention`](crate::attention).
+fn attend_rows(input: &Input<'_>, first_row: usize, before: usize, past: &Past, y: &mut [f32]) {
+    let shape = input.shape;
+    let (size, query_size) = (shape.head_size, shape.query_size());
+    let n = y.len() / query_size;
+    let tables = input.tables.skip(before, shape.half);
+    let y = Shared::new(y);
+    (0..shape.heads).into_par_iter().for_each(|head| {
+        let kv = |entries| Strided {
+            entries,
+            first: head / shape.group() * size,
+            step: shape.kv_size(),
+        };
+        let (k, v) = (kv(&past.keys), kv(&past.values));
+        with_scratch(
+            [n * size, BLOCK * (before + n), BLOCK * size],
+            |[q_rot, scores, mixed]| {
+                let first = first_row * query_size + head * size;
+                let q = Strided {
+                    entries: input.q,
+                    first,
+                    step: query_size,
+                };
+                rotate(tables, shape, q, n, q_rot, size, 1.0);
+                for block in blocks(n) {
+                    let (height, width) = (block.len(), before + block.end);
+                    let scores = &mut scores[..height * width];
+                    multiply(
+                        MatrixMut::new(scores, height, width),
+                        Matrix::new(&q_rot[block.start * size..], height, size),
+                        k.matrix(width, size).t(),
+                        1.0,
+                        Put::Over,
+                        Threads::One,
+                    );
+                    softmax(scores, before + block.start, width, shape.scale);
+                    multiply(
+                        MatrixMut::new(mixed, height, size),
+                        Matrix::new(scores, height, width),
+                        v.matrix(width, size),
+                        1.0,
+                        Put::Over,
+                        Threads::One,
+                    );
+                    for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
+                        // SAFETY: each row of each head belongs to exactly one task.
+                        let y =
+                            unsafe { y.part((block.start + i) * query_size + head * size, size) };
+                        y.copy_from_slice(mixed);
+                    }
+                }
+            },
+        );
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention;
+    use crate::testing::{assert_close, values};
+
+    /// The plain reference is attention over the whole sequence at once.
+    #[test]
+    fn reading_piece_by_piece_equals_reading_at_once() {
+        let shape = Shape {
+            heads: 4,
+            kv_heads: 2,
+            head_size: 6,
+            half: 2,
+            scale: 0.6,
+        };
+        let n = 150;
+        let (q, k, v) = (values(n * 24, 1), values(n * 12, 2), values(n * 12, 3));
+        let (cos, sin) = (values(n * 2, 4), values(n * 2, 5));
+        let tables = Tables {
+            cos: &cos,
+            sin: &sin,
+        };
+        let whole = attention::attend_plain(attention::Input {
+            q: &q,
+            k: &k,
+            v: &v,
+            tables,
+            sequences: &[0..n],
+            shape,
+        });
+        for pieces in [&[150][..], &[1, 1, 148], &[70, 1, 1, 78], &[149, 1]] {
+            let mut pasts = [Past::default()];
+            let mut first = 0;
+            let mut joined = Vec::new();
+            for &length in pieces {
+                let rows = first..first + length;
+                let of =
+                    |x: &'_ [f32], width: usize| x[rows.start * width..rows.end * width].to_vec();
+                let (q, k, v) = (of(&q, 24), of(&k, 12), of(&v, 12));
+                let input = Input {
+                    q: &q,
+                    k: &k,
+                    v: &v,
+                    tables,
+                    lengths: &[length],
+                    shape,
+                };
+                joined.extend(attend(input, &mut pasts));
+                first += length;
             }
-            mixed.extend(sum);
+            assert_close(&joined, &whole, 1e-5);
         }
     }
-    mixed
 }

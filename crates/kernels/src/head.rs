@@ -52,6 +52,12 @@ impl Input<'_> {
             .min(self.targets.len())
     }
 
+    /// How many logits exist at one time.
+    #[must_use]
+    pub fn logits_at_a_time(&self) -> usize {
+        self.height() * self.vocab()
+    }
+
     /// The logits of a piece, `[rows, vocab]`.
     fn logits(&self, x: &[f32], logits: &mut [f32]) {
         let (size, vocab) = (self.size(), self.vocab());
@@ -120,25 +126,17 @@ pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
 
 /// The sum of `weights[i]` times the negative log-probability of target `i`, and its gradients.
 ///
-/// `logits` is memory for the pieces, reused between calls; it is enlarged as needed.
+/// `logits` is memory for the pieces, [`Input::logits_at_a_time`] entries that may hold anything.
 ///
 /// # Panics
 /// If the shapes do not fit together.
-pub fn loss(
-    input: Input<'_>,
-    weights: &[f32],
-    mut out: Gradients<'_>,
-    logits: &mut Vec<f32>,
-) -> f64 {
+pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &mut [f32]) -> f64 {
     input.check();
     assert_eq!(weights.len(), input.targets.len(), "a weight per target");
     if input.targets.is_empty() {
         return 0.0;
     }
     let (size, vocab, height) = (input.size(), input.vocab(), input.height());
-    if logits.len() < height * vocab {
-        logits.resize(height * vocab, 0.0);
-    }
     let mut total = 0.0;
     for (piece, x) in input.x.chunks(height * size).enumerate() {
         let first = piece * height;
@@ -268,7 +266,12 @@ mod tests {
             weight: Some(&mut dw),
             bias: Some(&mut db),
         };
-        let got = loss(input, &weights, out, &mut Vec::new());
+        let got = loss(
+            input,
+            &weights,
+            out,
+            &mut vec![0.0; input.logits_at_a_time()],
+        );
         let expected = plain_loss(&x, &weight, &bias, &targets, &weights);
         assert!((got - expected).abs() < 1e-5 * expected);
 
@@ -322,7 +325,12 @@ mod tests {
             .map(|(x, &t)| log_likelihood_plain(x, &weight, None, t) as f32)
             .collect();
         assert_close(&found, &expected, 1e-6);
-        let total = loss(input, &vec![1.0; n], Gradients::default(), &mut Vec::new());
+        let total = loss(
+            input,
+            &vec![1.0; n],
+            Gradients::default(),
+            &mut vec![0.0; input.logits_at_a_time()],
+        );
         let expected: f64 = expected.iter().map(|&v| -f64::from(v)).sum();
         assert!((total - expected).abs() < 1e-5 * expected);
     }

@@ -1,8 +1,11 @@
 //! One update of AdamW, tensor by tensor.
 
+use burn::backend::Flex;
 use burn::tensor::Tensor;
+use stillhouse_kernels::adamw;
 
-use super::composed;
+use super::bridge::{entries, entries_mut, is_cpu, storage};
+use super::{composed, pool};
 
 /// The constants of one update, the same for every tensor of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,11 +89,47 @@ pub fn adamw<const D: usize>(
     moments: Moments<D>,
     step: &AdamwStep,
 ) -> (Tensor<D>, Moments<D>) {
-    composed::adamw(param, grad, moments, step)
+    if !is_cpu(&param) {
+        return composed::adamw(param, grad, moments, step);
+    }
+    let (is_autodiff, is_trained) = (param.is_autodiff(), param.is_require_grad());
+    let mut updated = storage(param);
+    let (mut first, mut second) = (storage(moments.first), storage(moments.second));
+    let grad = storage(grad);
+    let constants = adamw::Step {
+        beta1: step.beta1,
+        beta2: step.beta2,
+        correction1: step.correction1(),
+        correction2: step.correction2(),
+        epsilon: step.epsilon,
+        learning_rate: step.learning_rate,
+        weight_decay: step.weight_decay,
+        grad_scale: step.grad_scale,
+    };
+    adamw::update(
+        entries_mut(&mut updated),
+        entries(&grad),
+        entries_mut(&mut first),
+        entries_mut(&mut second),
+        &constants,
+    );
+    pool::keep_tensor(grad);
+    let mut param = Tensor::from_primitive::<Flex>(updated);
+    if is_autodiff {
+        param = param.autodiff();
+    }
+    if is_trained {
+        param = param.require_grad();
+    }
+    let [first, second] = [first, second].map(Tensor::from_primitive::<Flex>);
+    (param, Moments { first, second })
 }
 
 /// The sum of squares of a gradient; the root of the sum over all tensors is the global norm.
 #[must_use]
 pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
-    composed::squared_norm(grad)
+    if !is_cpu(grad) {
+        return composed::squared_norm(grad);
+    }
+    adamw::squared_norm(entries(&storage(grad.clone())))
 }

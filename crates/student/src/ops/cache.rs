@@ -1,7 +1,7 @@
 //! Keys and values of what was already read, for generation.
 
 use burn::tensor::{Tensor, TensorData};
-use stillhouse_kernels::cached::{self, CachedShape, Past};
+use stillhouse_kernels::cached::{self, Input, Past};
 
 use super::{Heads, Layout, Rope};
 
@@ -74,13 +74,7 @@ pub fn attend_cached(
 ) -> Tensor<2> {
     assert_eq!(layout.n_sequences(), slots.len(), "one slot per sequence");
     let (dims, device) = (q.dims(), q.device());
-    let shape = CachedShape {
-        heads: cache.shape.heads,
-        kv_heads: cache.shape.kv_heads,
-        head_size: cache.shape.head_size,
-        half: rope.half(),
-        scale,
-    };
+    let shape = cache.shape.with(rope, scale);
     let [q, k, v] = [q, k, v].map(|t| host(t.inner()));
     let lengths: Vec<usize> = layout.sequences().map(|rows| rows.len()).collect();
     let pasts = &mut cache.layers[layer];
@@ -88,8 +82,15 @@ pub fn attend_cached(
         .iter()
         .map(|&slot| std::mem::take(&mut pasts[slot]))
         .collect();
-    let tables = (rope.cos(), rope.sin());
-    let mixed = cached::attend(&q, &k, &v, tables, &lengths, &mut active, shape);
+    let input = Input {
+        q: &q,
+        k: &k,
+        v: &v,
+        tables: rope.tables(),
+        lengths: &lengths,
+        shape,
+    };
+    let mixed = cached::attend(input, &mut active);
     for (&slot, past) in slots.iter().zip(active) {
         pasts[slot] = past;
     }

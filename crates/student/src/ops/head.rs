@@ -1,8 +1,13 @@
 //! The output head: logits, likelihoods, and the loss at supervised positions.
 
-use burn::tensor::Tensor;
+use std::sync::Arc;
 
-use super::composed;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use stillhouse_kernels::head::{self, Gradients, Input};
+
+use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
+use super::{composed, linear, pool};
 
 /// A mean cross-entropy and what it is the mean of.
 #[derive(Clone, Debug)]
@@ -31,6 +36,9 @@ impl Loss {
 /// `x` is `[n, size]`, `weight` `[vocab, size]`; `targets[i]` is the token that should follow row `i`, `None` where nothing is supervised.
 /// Each position counts `weights[i]`; the sum is divided by the sum of the weights that count.
 /// Gradients reach `x`, and `weight` and `bias` where they are trained; rows without a target get exactly none.
+///
+/// # Panics
+/// If there is not one target and one weight per row, or a target lies outside the vocabulary.
 #[must_use]
 pub fn head_loss(
     x: Tensor<2>,
@@ -39,16 +47,50 @@ pub fn head_loss(
     targets: &[Option<u32>],
     weights: &[f32],
 ) -> Loss {
-    composed::head_loss(x, weight, bias, targets, weights)
+    assert_eq!(x.dims()[0], targets.len(), "one target per row");
+    assert_eq!(targets.len(), weights.len(), "one weight per target");
+    if !is_cpu(&x) {
+        return composed::head_loss(x, weight, bias, targets, weights);
+    }
+    let (rows, targets) = supervised(targets);
+    if rows.is_empty() {
+        return Loss::nothing(x);
+    }
+    let chosen: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
+    let total_weight: f32 = chosen.iter().sum();
+    let n_supervised = rows.len();
+    let op = HeadLoss {
+        rows: rows.into(),
+        targets: targets.into(),
+        shares: chosen
+            .iter()
+            .map(|w| w / total_weight.max(f32::MIN_POSITIVE))
+            .collect(),
+        wants_x: x.is_tracked(),
+        wants_weight: weight.is_tracked(),
+        wants_bias: bias.is_some_and(Tensor::is_tracked),
+    };
+    let value = match bias {
+        Some(bias) => apply3(x, weight.clone(), bias.clone(), op),
+        None => apply2(x, weight.clone(), op),
+    };
+    Loss {
+        value,
+        n_supervised,
+        total_weight,
+    }
 }
 
 /// The logits `x W'`, `[n, vocab]`, without gradient.
 #[must_use]
 pub fn head_logits(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    composed::linear(x.inner(), &weight.clone().inner(), None)
+    linear(x.inner(), &weight.clone().inner(), None)
 }
 
 /// The log-probability, in nats, of each target under the logits `x W' + bias`, without gradient.
+///
+/// # Panics
+/// If there is not one target per row, or a target lies outside the vocabulary.
 #[must_use]
 pub fn head_log_likelihood(
     x: Tensor<2>,
@@ -56,5 +98,171 @@ pub fn head_log_likelihood(
     bias: Option<&Tensor<1>>,
     targets: &[Option<u32>],
 ) -> Vec<Option<f32>> {
-    composed::head_log_likelihood(x, weight, bias, targets)
+    assert_eq!(x.dims()[0], targets.len(), "one target per row");
+    if !is_cpu(&x) {
+        return composed::head_log_likelihood(x, weight, bias, targets);
+    }
+    let (rows, wanted) = supervised(targets);
+    let (x, weight) = (storage(x), storage(weight.clone()));
+    let bias = bias.map(|bias| storage(bias.clone()));
+    let chosen = chosen_rows(&x, &rows);
+    let input = Input {
+        x: &chosen,
+        weight: entries(&weight),
+        bias: bias.as_ref().map(entries),
+        targets: &wanted,
+    };
+    let mut found = vec![0.0; rows.len()];
+    head::log_likelihood(input, &mut found);
+    pool::keep(chosen);
+    let mut values = vec![None; targets.len()];
+    for (row, value) in rows.into_iter().zip(found) {
+        values[row] = Some(value);
+    }
+    values
+}
+
+/// The rows that have a target, and their targets.
+fn supervised(targets: &[Option<u32>]) -> (Vec<usize>, Vec<u32>) {
+    let with_row = targets.iter().enumerate();
+    with_row.filter_map(|(row, &t)| Some((row, t?))).unzip()
+}
+
+/// Some rows of `x [n, size]`, together.
+fn chosen_rows(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
+    let [_, size] = sizes(x);
+    let mut chosen = pool::take(rows.len() * size);
+    for (chosen, &row) in chosen.chunks_exact_mut(size).zip(rows) {
+        chosen.copy_from_slice(&entries(x)[row * size..][..size]);
+    }
+    chosen
+}
+
+#[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "one per input")]
+struct HeadLoss {
+    /// The supervised rows.
+    rows: Arc<[usize]>,
+    /// Their targets.
+    targets: Arc<[u32]>,
+    /// Their weights, which sum to one.
+    shares: Arc<[f32]>,
+    wants_x: bool,
+    wants_weight: bool,
+    wants_bias: bool,
+}
+
+/// Gradients of the loss, made in the forward pass while the logits are at hand.
+#[derive(Clone)]
+struct Slopes {
+    /// Of the supervised rows, `[supervised, size]`.
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl HeadLoss {
+    fn loss(
+        &self,
+        x: &FlexTensor,
+        weight: &FlexTensor,
+        bias: Option<&FlexTensor>,
+    ) -> (FlexTensor, Slopes) {
+        let [vocab, size] = sizes(weight);
+        let chosen = chosen_rows(x, &self.rows);
+        let input = Input {
+            x: &chosen,
+            weight: entries(weight),
+            bias: bias.map(entries),
+            targets: &self.targets,
+        };
+        let of = |wanted: bool, n: usize| if wanted { pool::zeros(n) } else { Vec::new() };
+        let mut slopes = Slopes {
+            x: of(self.wants_x, chosen.len()),
+            weight: of(self.wants_weight, vocab * size),
+            bias: of(self.wants_bias, vocab),
+        };
+        let out = Gradients {
+            x: self.wants_x.then_some(&mut slopes.x[..]),
+            weight: self.wants_weight.then_some(&mut slopes.weight[..]),
+            bias: self.wants_bias.then_some(&mut slopes.bias[..]),
+        };
+        let mut logits = pool::take(input.logits_at_a_time());
+        let loss = head::loss(input, &self.shares, out, &mut logits);
+        pool::keep(logits);
+        pool::keep(chosen);
+        (tensor(vec![loss as f32], [1]), slopes)
+    }
+
+    fn gradients<const N: usize>(
+        &self,
+        inputs: [&FlexTensor; N],
+        slopes: Slopes,
+        grad: &FlexTensor,
+        needed: [bool; N],
+    ) -> [Option<FlexTensor>; N] {
+        let factor = entries(grad)[0];
+        let scaled = |mut slopes: Vec<f32>| {
+            if factor.to_bits() != 1.0f32.to_bits() {
+                slopes.iter_mut().for_each(|v| *v *= factor);
+            }
+            slopes
+        };
+        let of_rows = |slopes: Vec<f32>| {
+            let [n, size] = sizes(inputs[0]);
+            let slopes = scaled(slopes);
+            let mut dx = pool::zeros(n * size);
+            for (slope, &row) in slopes.chunks_exact(size).zip(self.rows.iter()) {
+                dx[row * size..][..size].copy_from_slice(slope);
+            }
+            pool::keep(slopes);
+            dx
+        };
+        let mut slopes = [Some(slopes.x), Some(slopes.weight), Some(slopes.bias)];
+        std::array::from_fn(|i| {
+            let slopes = slopes[i].take().filter(|_| needed[i])?;
+            let slopes = if i == 0 {
+                of_rows(slopes)
+            } else {
+                scaled(slopes)
+            };
+            Some(like(slopes, inputs[i]))
+        })
+    }
+}
+
+impl CpuOp<2> for HeadLoss {
+    type Saved = Slopes;
+
+    fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Slopes) {
+        self.loss(x, weight, None)
+    }
+
+    fn backward(
+        &self,
+        inputs: [&FlexTensor; 2],
+        slopes: Slopes,
+        grad: &FlexTensor,
+        needed: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        self.gradients(inputs, slopes, grad, needed)
+    }
+}
+
+impl CpuOp<3> for HeadLoss {
+    type Saved = Slopes;
+
+    fn forward(&self, [x, weight, bias]: [&FlexTensor; 3]) -> (FlexTensor, Slopes) {
+        self.loss(x, weight, Some(bias))
+    }
+
+    fn backward(
+        &self,
+        inputs: [&FlexTensor; 3],
+        slopes: Slopes,
+        grad: &FlexTensor,
+        needed: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        self.gradients(inputs, slopes, grad, needed)
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use stillhouse_kernels::attention::Tables;
+
 /// Cosine and sine of each position's angle at each frequency, `[positions, half]`.
 ///
 /// Feature `j` of a head is rotated together with feature `j + half`, as Hugging Face's Llama does; features past `2 * half` stay as they are.
@@ -56,5 +58,12 @@ impl Rope {
     #[must_use]
     pub fn sin(&self) -> &[f32] {
         &self.sin
+    }
+
+    pub(super) fn tables(&self) -> Tables<'_> {
+        Tables {
+            cos: &self.cos,
+            sin: &self.sin,
+        }
     }
 }

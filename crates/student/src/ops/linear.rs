@@ -1,0 +1,210 @@
+//! Products with a weight, trained or frozen, with or without a branch of low rank.
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use stillhouse_kernels::gemm::{Matrix, MatrixMut, Put, Threads, multiply, sum_rows};
+
+use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
+use super::{composed, pool};
+
+/// `x W' + bias`: `[n, in]` -> `[n, out]`.
+#[must_use]
+pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Tensor<2> {
+    if !is_cpu(&x) {
+        return composed::linear(x, weight, bias);
+    }
+    match bias {
+        Some(bias) => apply3(x, weight.clone(), bias.clone(), Linear),
+        None => apply2(x, weight.clone(), Linear),
+    }
+}
+
+/// A frozen linear with a trained branch of low rank: `x W' + bias + scale (x A') B'`.
+///
+/// `weight [out, in]` and `bias [out]` get no gradient; `a` is `[rank, in]`, `b` is `[out, rank]`.
+#[must_use]
+pub fn lora_linear(
+    x: Tensor<2>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    a: &Tensor<2>,
+    b: &Tensor<2>,
+    scale: f32,
+) -> Tensor<2> {
+    if !is_cpu(&x) {
+        return composed::lora_linear(x, weight, bias, a, b, scale);
+    }
+    let op = LoraLinear {
+        weight: storage(weight.clone()),
+        bias: bias.map(|bias| storage(bias.clone())),
+        scale,
+    };
+    apply3(x, a.clone(), b.clone(), op)
+}
+
+/// `x W' + bias` into fresh memory.
+fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
+    let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
+    let mut y = pool::take(n * size_out);
+    let put = match bias {
+        Some(bias) => {
+            for row in y.chunks_exact_mut(size_out) {
+                row.copy_from_slice(entries(bias));
+            }
+            Put::Onto
+        }
+        None => Put::Over,
+    };
+    multiply(
+        MatrixMut::new(&mut y, n, size_out),
+        Matrix::new(entries(x), n, size_in),
+        Matrix::new(entries(weight), size_out, size_in).t(),
+        1.0,
+        put,
+        Threads::All,
+    );
+    y
+}
+
+/// `scale a b` into fresh memory.
+fn fresh(a: Matrix<'_>, b: Matrix<'_>, [rows, cols]: [usize; 2], scale: f32) -> Vec<f32> {
+    let mut y = pool::take(rows * cols);
+    let out = MatrixMut::new(&mut y, rows, cols);
+    multiply(out, a, b, scale, Put::Over, Threads::All);
+    y
+}
+
+#[derive(Clone)]
+struct Linear;
+
+impl Linear {
+    fn gradients(
+        x: &FlexTensor,
+        weight: &FlexTensor,
+        grad: &FlexTensor,
+        needed: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
+        let g = Matrix::new(entries(grad), n, size_out);
+        let dx = needed[0].then(|| {
+            let weight = Matrix::new(entries(weight), size_out, size_in);
+            like(fresh(g, weight, [n, size_in], 1.0), x)
+        });
+        let d_weight = needed[1].then(|| {
+            let x = Matrix::new(entries(x), n, size_in);
+            like(fresh(g.t(), x, [size_out, size_in], 1.0), weight)
+        });
+        [dx, d_weight]
+    }
+}
+
+impl CpuOp<2> for Linear {
+    type Saved = ();
+
+    fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, ()) {
+        let shape = [sizes::<2>(x)[0], sizes::<2>(weight)[0]];
+        (tensor(product(x, weight, None), shape), ())
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: [&FlexTensor; 2],
+        (): (),
+        grad: &FlexTensor,
+        needed: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        Self::gradients(x, weight, grad, needed)
+    }
+}
+
+impl CpuOp<3> for Linear {
+    type Saved = ();
+
+    fn forward(&self, [x, weight, bias]: [&FlexTensor; 3]) -> (FlexTensor, ()) {
+        let shape = [sizes::<2>(x)[0], sizes::<2>(weight)[0]];
+        (tensor(product(x, weight, Some(bias)), shape), ())
+    }
+
+    fn backward(
+        &self,
+        [x, weight, bias]: [&FlexTensor; 3],
+        (): (),
+        grad: &FlexTensor,
+        needed: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let [dx, d_weight] = Self::gradients(x, weight, grad, [needed[0], needed[1]]);
+        let d_bias = needed[2].then(|| {
+            let mut sums = vec![0.0; sizes::<1>(bias)[0]];
+            sum_rows(entries(grad), &mut sums);
+            like(sums, bias)
+        });
+        [dx, d_weight, d_bias]
+    }
+}
+
+#[derive(Clone)]
+struct LoraLinear {
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    scale: f32,
+}
+
+impl CpuOp<3> for LoraLinear {
+    /// `scale x A'`, `[n, rank]`
+    type Saved = Vec<f32>;
+
+    fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
+        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
+        let x_matrix = Matrix::new(entries(x), n, size_in);
+        let a = Matrix::new(entries(a), rank, size_in);
+        let low = fresh(x_matrix, a.t(), [n, rank], self.scale);
+        let mut y = product(x, &self.weight, self.bias.as_ref());
+        multiply(
+            MatrixMut::new(&mut y, n, size_out),
+            Matrix::new(&low, n, rank),
+            Matrix::new(entries(b), size_out, rank).t(),
+            1.0,
+            Put::Onto,
+            Threads::All,
+        );
+        (tensor(y, [n, size_out]), low)
+    }
+
+    fn backward(
+        &self,
+        [x, a, b]: [&FlexTensor; 3],
+        low: Vec<f32>,
+        grad: &FlexTensor,
+        needed: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
+        let g = Matrix::new(entries(grad), n, size_out);
+        let b_matrix = Matrix::new(entries(b), size_out, rank);
+        let d_low = fresh(g, b_matrix, [n, rank], self.scale);
+        let d_low_matrix = Matrix::new(&d_low, n, rank);
+        let dx = needed[0].then(|| {
+            let weight = Matrix::new(entries(&self.weight), size_out, size_in);
+            let mut dx = fresh(g, weight, [n, size_in], 1.0);
+            multiply(
+                MatrixMut::new(&mut dx, n, size_in),
+                d_low_matrix,
+                Matrix::new(entries(a), rank, size_in),
+                1.0,
+                Put::Onto,
+                Threads::All,
+            );
+            like(dx, x)
+        });
+        let da = needed[1].then(|| {
+            let x = Matrix::new(entries(x), n, size_in);
+            like(fresh(d_low_matrix.t(), x, [rank, size_in], 1.0), a)
+        });
+        let db = needed[2].then(|| {
+            let low = Matrix::new(&low, n, rank);
+            like(fresh(g.t(), low, [size_out, rank], 1.0), b)
+        });
+        pool::keep(low);
+        pool::keep(d_low);
+        [dx, da, db]
+    }
+}

@@ -1,0 +1,65 @@
+//! Root mean square normalisation.
+
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Tensor;
+use stillhouse_kernels::norm::{self, NormInput};
+
+use super::bridge::{CpuOp, apply2, entries, is_cpu, like, sizes};
+use super::{composed, pool};
+
+/// Each row of `x [n, size]` divided by its root mean square, times `weight + offset`.
+///
+/// `offset` is 1 for Gemma, whose files hold the weight less one, and 0 for most others.
+#[must_use]
+pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, epsilon: f32, offset: f32) -> Tensor<2> {
+    if !is_cpu(&x) {
+        return composed::rms_norm(x, weight, epsilon, offset);
+    }
+    apply2(x, weight.clone(), RmsNorm { epsilon, offset })
+}
+
+#[derive(Clone)]
+struct RmsNorm {
+    epsilon: f32,
+    offset: f32,
+}
+
+impl CpuOp<2> for RmsNorm {
+    /// One over the root of each row.
+    type Saved = Vec<f32>;
+
+    fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Vec<f32>) {
+        let [n, size] = sizes(x);
+        let (mut y, mut inverse) = (pool::take(n * size), vec![0.0; n]);
+        let (rows, weight) = (entries(x), entries(weight));
+        norm::rms_norm(
+            rows,
+            weight,
+            self.epsilon,
+            self.offset,
+            &mut y,
+            &mut inverse,
+        );
+        (like(y, x), inverse)
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: [&FlexTensor; 2],
+        inverse: Vec<f32>,
+        grad: &FlexTensor,
+        needed: [bool; 2],
+    ) -> [Option<FlexTensor>; 2] {
+        let [n, size] = sizes(x);
+        let mut dx = pool::take(n * size);
+        let mut d_weight = needed[1].then(|| vec![0.0; size]);
+        let input = NormInput {
+            x: entries(x),
+            weight: entries(weight),
+            offset: self.offset,
+            inverse: &inverse,
+        };
+        norm::rms_norm_backward(input, entries(grad), &mut dx, d_weight.as_deref_mut());
+        [Some(like(dx, x)), d_weight.map(|d| like(d, weight))]
+    }
+}
