@@ -17,9 +17,15 @@ const FACTS: [(&str, &str); 8] = [
     ("Iron floats.", " refuted. Iron is heavier than water."),
     ("The Moon shines.", " refuted. It only reflects sunlight."),
     ("Plants need light.", " supported. Light feeds them."),
-    ("Salt melts ice.", " supported. Brine freezes at lower temperatures."),
+    (
+        "Salt melts ice.",
+        " supported. Brine freezes at lower temperatures.",
+    ),
     ("Bats are birds.", " refuted. Bats nurse their young."),
-    ("Cats like rain.", " not enough info. Nobody asked the cats."),
+    (
+        "Cats like rain.",
+        " not enough info. Nobody asked the cats.",
+    ),
     ("Sound needs air.", " supported. A vacuum is silent."),
 ];
 
@@ -34,14 +40,30 @@ fn facts() -> Vec<Item> {
 }
 
 fn tiny(seed: u64) -> Model {
-    let options = ArchitectureOptions { hidden_size: 48, layers: 2, heads: 4, kv_heads: 2, intermediate_size: 96, vocabulary: 320, context: 128 };
+    let options = ArchitectureOptions {
+        hidden_size: 48,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        intermediate_size: 96,
+        vocabulary: 320,
+        context: 128,
+    };
     let items = facts();
-    let texts = items.iter().flat_map(|item| [item.prompt.as_str(), item.completion.as_str()]);
-    Model::random(&options, texts, seed).unwrap()
+    let texts = items
+        .iter()
+        .flat_map(|item| [item.prompt.as_str(), item.completion.as_str()]);
+    Model::random(&options, texts, seed).expect("the options are sound")
 }
 
 fn options() -> TrainOptions {
-    TrainOptions { steps: Some(10), batch_size: 3, learning_rate: 5e-3, warmup: Warmup::Steps(2), ..Default::default() }
+    TrainOptions {
+        steps: Some(10),
+        batch_size: 3,
+        learning_rate: 5e-3,
+        warmup: Warmup::Steps(2),
+        ..Default::default()
+    }
 }
 
 fn go_on(_: Event) -> ControlFlow<()> {
@@ -49,7 +71,16 @@ fn go_on(_: Event) -> ControlFlow<()> {
 }
 
 fn trained(folder: &Path, options: &TrainOptions) -> Result<Trained> {
-    train(tiny(1), &facts(), &facts()[..3], options, 7, folder, &|| 0.0, &mut go_on)
+    train(
+        tiny(1),
+        &facts(),
+        &facts()[..3],
+        options,
+        7,
+        folder,
+        &|| 0.0,
+        &mut go_on,
+    )
 }
 
 fn texts(model: &Model, prompts: &[String], options: &GenerateOptions) -> Vec<Completion> {
@@ -58,53 +89,116 @@ fn texts(model: &Model, prompts: &[String], options: &GenerateOptions) -> Vec<Co
         found[index] = Some(completion);
         Ok(())
     };
-    generate(model, prompts, options, 3, &mut go_on, &mut keep).unwrap();
-    found.into_iter().map(|completion| completion.expect("each prompt is answered")).collect()
+    generate(model, prompts, options, 3, &mut go_on, &mut keep).expect("the prompts are short");
+    found
+        .into_iter()
+        .map(|completion| completion.expect("each prompt is answered"))
+        .collect()
 }
 
 #[test]
 fn a_random_student_knows_nothing() {
     let model = tiny(1);
     let found = log_likelihood(&model, "Claim:", FACTS[0].1).unwrap();
-    let (loss, nothing) = (found.perplexity().unwrap().ln(), (model.config().vocabulary as f64).ln());
+    let (loss, nothing) = (
+        found.perplexity().unwrap().ln(),
+        (model.config().vocabulary as f64).ln(),
+    );
     assert!((loss - nothing).abs() < 0.1, "{loss}, expected {nothing}");
 }
 
 #[test]
 fn a_tiny_student_memorises_eight_examples() {
     let folder = tempfile::tempdir().unwrap();
-    let options = TrainOptions { steps: Some(150), batch_size: 8, ..options() };
-    let trained = train(tiny(1), &facts(), &[], &options, 7, folder.path(), &|| 0.0, &mut go_on).unwrap();
+    let options = TrainOptions {
+        steps: Some(150),
+        batch_size: 8,
+        ..options()
+    };
+    let trained = train(
+        tiny(1),
+        &facts(),
+        &[],
+        &options,
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut go_on,
+    )
+    .unwrap();
     let prompts: Vec<String> = facts().into_iter().map(|item| item.prompt).collect();
-    let plain = GenerateOptions { repetition_penalty: 1.0, no_repeat_ngram: None, ..Default::default() };
+    let plain = GenerateOptions {
+        repetition_penalty: 1.0,
+        no_repeat_ngram: None,
+        ..Default::default()
+    };
     let said = texts(&trained.model, &prompts, &plain);
     for (item, completion) in facts().iter().zip(&said) {
         assert_eq!(completion.text, item.completion);
         assert!(!completion.is_truncated);
     }
     let again = Model::load(&folder.path().join("model")).unwrap();
-    assert_eq!(texts(&again, &prompts, &plain), said, "what was saved speaks as what was trained");
+    assert_eq!(
+        texts(&again, &prompts, &plain),
+        said,
+        "what was saved speaks as what was trained"
+    );
 }
 
 #[test]
 fn lora_changes_the_adapter_alone_and_is_saved_in_pefts_form() {
     let folder = tempfile::tempdir().unwrap();
-    let lora = LoraOptions { r: 8, alpha: 16.0, ..Default::default() };
-    let options = TrainOptions { method: Method::Lora, lora, steps: Some(60), batch_size: 8, learning_rate: 2e-2, ..options() };
+    let lora = LoraOptions {
+        r: 8,
+        alpha: 16.0,
+        ..Default::default()
+    };
+    let options = TrainOptions {
+        method: Method::Lora,
+        lora,
+        steps: Some(60),
+        batch_size: 8,
+        learning_rate: 2e-2,
+        ..options()
+    };
     let trained = trained(folder.path(), &options).unwrap();
     assert!(trained.validation_loss.unwrap() < 0.95 * trained.first_validation_loss.unwrap());
     assert!(!folder.path().join("model").exists());
-    let again = tiny(1).with_adapter(&folder.path().join("adapter")).unwrap();
+    let again = tiny(1)
+        .with_adapter(&folder.path().join("adapter"))
+        .unwrap();
     let prompts: Vec<String> = facts().into_iter().map(|item| item.prompt).collect();
-    let options = GenerateOptions { max_new_tokens: 20, ..Default::default() };
-    assert_eq!(texts(&again, &prompts, &options), texts(&trained.model, &prompts, &options));
+    let options = GenerateOptions {
+        max_new_tokens: 20,
+        ..Default::default()
+    };
+    assert_eq!(
+        texts(&again, &prompts, &options),
+        texts(&trained.model, &prompts, &options)
+    );
 }
 
 /// All that a finished training leaves behind, by name.
 fn remains(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    assert!(!folder.join("checkpoint").exists(), "a finished training has no checkpoint");
-    let names = ["steps.jsonl", "model/model.safetensors", "model/config.json", "model/tokenizer.json", "model/generation_config.json"];
-    names.map(|name| (name.to_owned(), fs::read(&folder.join(name)).unwrap())).to_vec()
+    assert!(
+        !folder.join("checkpoint").exists(),
+        "a finished training has no checkpoint"
+    );
+    let names = [
+        "steps.jsonl",
+        "model/model.safetensors",
+        "model/config.json",
+        "model/tokenizer.json",
+        "model/generation_config.json",
+    ];
+    names
+        .map(|name| {
+            (
+                name.to_owned(),
+                fs::read(&folder.join(name)).expect("training saved it"),
+            )
+        })
+        .to_vec()
 }
 
 #[test]
@@ -118,11 +212,26 @@ fn a_training_that_was_stopped_ends_as_if_it_had_not_been() {
             Event::Step { step, .. } if step == stop_at => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
-        let stopped = train(tiny(1), &facts(), &facts()[..3], &options(), 7, folder.path(), &|| 0.0, &mut stop);
-        assert!(matches!(stopped, Err(Error::Core(stillhouse_core::Error::Stopped))));
+        let stopped = train(
+            tiny(1),
+            &facts(),
+            &facts()[..3],
+            &options(),
+            7,
+            folder.path(),
+            &|| 0.0,
+            &mut stop,
+        );
+        assert!(matches!(
+            stopped,
+            Err(Error::Core(stillhouse_core::Error::Stopped))
+        ));
         assert!(!folder.path().join("model").exists());
         trained(folder.path(), &options()).unwrap();
-        assert!(remains(folder.path()) == remains(undisturbed.path()), "stopped after step {stop_at}");
+        assert!(
+            remains(folder.path()) == remains(undisturbed.path()),
+            "stopped after step {stop_at}"
+        );
     }
 }
 
@@ -135,7 +244,10 @@ fn a_training_that_was_killed_goes_on_from_its_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let kept = folder.path().join("kept");
     let checkpoint = folder.path().join("checkpoint");
-    let options = TrainOptions { checkpoint_seconds: 0.0, ..options() };
+    let options = TrainOptions {
+        checkpoint_seconds: 0.0,
+        ..options()
+    };
     let mut stop = |event: Event| {
         if event == (Event::Saved { step: 4 }) {
             std::fs::create_dir(&kept).unwrap();
@@ -144,9 +256,23 @@ fn a_training_that_was_killed_goes_on_from_its_last_checkpoint() {
                 std::fs::copy(file.path(), kept.join(file.file_name())).unwrap();
             }
         }
-        if event == (Event::Saved { step: 7 }) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if event == (Event::Saved { step: 7 }) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
-    train(tiny(1), &facts(), &facts()[..3], &options, 7, folder.path(), &|| 0.0, &mut stop).unwrap_err();
+    train(
+        tiny(1),
+        &facts(),
+        &facts()[..3],
+        &options,
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut stop,
+    )
+    .unwrap_err();
     fs::rename(&kept, &checkpoint).unwrap();
     let log = folder.path().join("steps.jsonl");
     let mut bytes = fs::read(&log).unwrap();
@@ -162,7 +288,17 @@ fn a_training_that_was_killed_goes_on_from_its_last_checkpoint() {
         }
         ControlFlow::Continue(())
     };
-    train(tiny(1), &facts(), &facts()[..3], &options, 7, folder.path(), &|| 0.0, &mut listen).unwrap();
+    train(
+        tiny(1),
+        &facts(),
+        &facts()[..3],
+        &options,
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut listen,
+    )
+    .unwrap();
     assert_eq!(resumed, "step 4 of 10");
     assert!(remains(folder.path()) == remains(undisturbed.path()));
 }
@@ -174,7 +310,17 @@ fn a_checkpoint_of_another_training_is_not_taken() {
         Event::Step { step: 4, .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    train(tiny(1), &facts(), &[], &options(), 7, folder.path(), &|| 0.0, &mut stop).unwrap_err();
+    train(
+        tiny(1),
+        &facts(),
+        &[],
+        &options(),
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut stop,
+    )
+    .unwrap_err();
     let mut warnings = Vec::new();
     let mut listen = |event: Event| {
         if let Event::Warning { text } = event {
@@ -182,21 +328,53 @@ fn a_checkpoint_of_another_training_is_not_taken() {
         }
         ControlFlow::Continue(())
     };
-    let trained = train(tiny(1), &facts(), &[], &options(), 8, folder.path(), &|| 0.0, &mut listen).unwrap();
+    let trained = train(
+        tiny(1),
+        &facts(),
+        &[],
+        &options(),
+        8,
+        folder.path(),
+        &|| 0.0,
+        &mut listen,
+    )
+    .unwrap();
     assert_eq!(trained.steps, 10);
-    assert!(warnings[0].contains("other data, options, seed or weights; training starts over"), "{warnings:?}");
-    assert_eq!(jsonl::read::<record::Step>(&folder.path().join("steps.jsonl")).unwrap().len(), 10);
+    assert!(
+        warnings[0].contains("other data, options, seed or weights; training starts over"),
+        "{warnings:?}"
+    );
+    assert_eq!(
+        jsonl::read::<record::Step>(&folder.path().join("steps.jsonl"))
+            .unwrap()
+            .len(),
+        10
+    );
 }
 
 #[test]
 fn the_best_student_by_validation_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let options = TrainOptions { steps: Some(40), learning_rate: 0.05, schedule: Schedule::Constant {}, validate_per_epoch: 3, ..options() };
-    let other = [Item { completion: " refuted. Wood floats, and so do boats.".to_owned(), ..facts()[0].clone() }];
+    let options = TrainOptions {
+        steps: Some(40),
+        learning_rate: 0.05,
+        schedule: Schedule::Constant {},
+        validate_per_epoch: 3,
+        ..options()
+    };
+    let other = [Item {
+        completion: " refuted. Wood floats, and so do boats.".to_owned(),
+        ..facts()[0].clone()
+    }];
     let mut best = (0, f64::MAX);
     let mut last = 0.0;
     let mut listen = |event: Event| {
-        if let Event::Validated { step, loss, is_best } = event {
+        if let Event::Validated {
+            step,
+            loss,
+            is_best,
+        } = event
+        {
             assert_eq!(is_best, loss < best.1);
             last = loss;
             if is_best {
@@ -205,11 +383,37 @@ fn the_best_student_by_validation_is_kept() {
         }
         ControlFlow::Continue(())
     };
-    let trained = train(tiny(1), &facts(), &other, &options, 7, folder.path(), &|| 0.0, &mut listen).unwrap();
-    assert_eq!((trained.best_step, trained.validation_loss), (best.0, Some(best.1)));
+    let trained = train(
+        tiny(1),
+        &facts(),
+        &other,
+        &options,
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut listen,
+    )
+    .unwrap();
+    assert_eq!(
+        (trained.best_step, trained.validation_loss),
+        (best.0, Some(best.1))
+    );
     assert!(last > best.1, "the test needs a training that overfits");
-    let patient = TrainOptions { patience: Some(2), ..options };
-    let stopped = train(tiny(1), &facts(), &other, &patient, 7, &folder.path().join("patient"), &|| 0.0, &mut go_on).unwrap();
+    let patient = TrainOptions {
+        patience: Some(2),
+        ..options
+    };
+    let stopped = train(
+        tiny(1),
+        &facts(),
+        &other,
+        &patient,
+        7,
+        &folder.path().join("patient"),
+        &|| 0.0,
+        &mut go_on,
+    )
+    .unwrap();
     assert!(stopped.steps < trained.steps);
 }
 
@@ -226,16 +430,39 @@ fn training_shows_what_it_learns_and_names_what_it_leaves_out() {
         }
         ControlFlow::Continue(())
     };
-    let options = TrainOptions { steps: Some(1), ..options() };
-    train(tiny(1), &items, &[], &options, 7, folder.path(), &|| 0.0, &mut listen).unwrap();
-    assert!(said.contains("<bos>Claim: Ice floats.\nVerdict:« supported. Ice is lighter than water.<eos>»"), "{said}");
+    let options = TrainOptions {
+        steps: Some(1),
+        ..options()
+    };
+    train(
+        tiny(1),
+        &items,
+        &[],
+        &options,
+        7,
+        folder.path(),
+        &|| 0.0,
+        &mut listen,
+    )
+    .unwrap();
+    assert!(
+        said.contains(
+            "<bos>Claim: Ice floats.\nVerdict:« supported. Ice is lighter than water.<eos>»"
+        ),
+        "{said}"
+    );
     assert!(said.contains("2 of 8 training items are left out: `Plants need light.` has no token to learn; `Salt melts ice.` has"), "{said}");
 }
 
 #[test]
 fn a_training_that_explodes_says_where() {
     let folder = tempfile::tempdir().unwrap();
-    let options = TrainOptions { learning_rate: 1e30, clip: None, schedule: Schedule::Constant {}, ..options() };
+    let options = TrainOptions {
+        learning_rate: 1e30,
+        clip: None,
+        schedule: Schedule::Constant {},
+        ..options()
+    };
     let error = trained(folder.path(), &options).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     assert!(error.to_string().starts_with("step "), "{error}");
@@ -245,8 +472,21 @@ fn a_training_that_explodes_says_where() {
 fn a_text_does_not_depend_on_the_texts_beside_it() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart/base");
     let model = Model::load(&base).unwrap();
-    let prompts: Vec<String> = FACTS.iter().map(|(claim, _)| format!("Claim: {claim}\nVerdict:")).collect();
-    let said = |batch_size| texts(&model, &prompts, &GenerateOptions { max_new_tokens: 24, batch_size, ..Default::default() });
+    let prompts: Vec<String> = FACTS
+        .iter()
+        .map(|(claim, _)| format!("Claim: {claim}\nVerdict:"))
+        .collect();
+    let said = |batch_size| {
+        texts(
+            &model,
+            &prompts,
+            &GenerateOptions {
+                max_new_tokens: 24,
+                batch_size,
+                ..Default::default()
+            },
+        )
+    };
     let alone = said(1);
     assert!(alone.iter().all(|completion| !completion.text.is_empty()));
     for batch_size in [2, 3, 8] {
@@ -259,10 +499,21 @@ fn a_stop_text_ends_a_completion_and_is_cut_off() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart/base");
     let model = Model::load(&base).unwrap();
     let prompts = ["The heart is".to_owned()];
-    let whole = GenerateOptions { max_new_tokens: 12, ..Default::default() };
+    let whole = GenerateOptions {
+        max_new_tokens: 12,
+        ..Default::default()
+    };
     let text = texts(&model, &prompts, &whole).remove(0).text;
     let word = text.split_whitespace().nth(2).unwrap();
-    let stopped = texts(&model, &prompts, &GenerateOptions { stop: vec![word.to_owned()], ..whole }).remove(0);
+    let stopped = texts(
+        &model,
+        &prompts,
+        &GenerateOptions {
+            stop: vec![word.to_owned()],
+            ..whole
+        },
+    )
+    .remove(0);
     assert_eq!(stopped.text, text[..text.find(word).unwrap()]);
     assert!(!stopped.is_truncated);
 }
@@ -281,11 +532,25 @@ fn folders_that_cannot_be_used_say_why() {
 
     let config = at.join("config.json");
     let original = fs::read_text(&config).unwrap();
-    fs::write(&config, original.replace("\"vocab_size\": 3", "\"vocab_size\": 1")).unwrap();
+    fs::write(
+        &config,
+        original.replace("\"vocab_size\": 3", "\"vocab_size\": 1"),
+    )
+    .unwrap();
     says("the folder mixes two models");
-    fs::write(&config, original.replace("\"intermediate_size\": 96", "\"intermediate_size\": 64")).unwrap();
-    says("6 of 20 tensors do not fit config.json: model.layers.0.mlp.down_proj.weight has shape [48, 96], expected [48, 64]");
-    fs::write(&config, original.replace("LlamaForCausalLM", "MambaForCausalLM")).unwrap();
+    fs::write(
+        &config,
+        original.replace("\"intermediate_size\": 96", "\"intermediate_size\": 64"),
+    )
+    .unwrap();
+    says(
+        "6 of 20 tensors do not fit config.json: model.layers.0.mlp.down_proj.weight has shape [48, 96], expected [48, 64]",
+    );
+    fs::write(
+        &config,
+        original.replace("LlamaForCausalLM", "MambaForCausalLM"),
+    )
+    .unwrap();
     says("`MambaForCausalLM` is not supported; supported: LlamaForCausalLM");
     fs::write(&config, &original[..40]).unwrap();
     says("not the expected JSON");
