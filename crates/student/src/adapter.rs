@@ -1,4 +1,4 @@
-//! LoRA: low-rank branches beside frozen projections, saved and read in PEFT's form.
+//! `LoRA`: low-rank branches beside frozen projections, saved and read in PEFT's form.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::decoder::{Decoder, Lora, Parameter, Value, device};
 use crate::error::{Error, Result};
 use crate::weights::{self, Array};
 
-/// The size of a LoRA adapter and where it goes.
+/// The size of a `LoRA` adapter and where it goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraOptions {
@@ -25,11 +25,23 @@ pub struct LoraOptions {
 }
 
 /// All projections of a layer.
-const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+const PROJECTIONS: [&str; 7] = [
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "gate_proj",
+    "up_proj",
+    "down_proj",
+];
 
 impl Default for LoraOptions {
     fn default() -> Self {
-        Self { r: 16, alpha: 32.0, targets: PROJECTIONS.map(str::to_owned).to_vec() }
+        Self {
+            r: 16,
+            alpha: 32.0,
+            targets: PROJECTIONS.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -37,16 +49,32 @@ impl LoraOptions {
     /// Complains of what cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         if self.r == 0 {
-            return Err(Error::option("student.train.lora.r", "0 directions learn nothing"));
+            return Err(Error::option(
+                "student.train.lora.r",
+                "0 directions learn nothing",
+            ));
         }
         if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return Err(Error::option("student.train.lora.alpha", format!("{} is not above 0", self.alpha)));
+            return Err(Error::option(
+                "student.train.lora.alpha",
+                format!("{} is not above 0", self.alpha),
+            ));
         }
         if self.targets.is_empty() {
-            return Err(Error::option("student.train.lora.targets", "none are named"));
+            return Err(Error::option(
+                "student.train.lora.targets",
+                "none are named",
+            ));
         }
-        match self.targets.iter().find(|name| !PROJECTIONS.contains(&name.as_str())) {
-            Some(odd) => Err(Error::option("student.train.lora.targets", format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")))),
+        match self
+            .targets
+            .iter()
+            .find(|name| !PROJECTIONS.contains(&name.as_str()))
+        {
+            Some(odd) => Err(Error::option(
+                "student.train.lora.targets",
+                format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")),
+            )),
             None => Ok(()),
         }
     }
@@ -66,7 +94,9 @@ pub(crate) fn attach(decoder: &mut Decoder, options: &LoraOptions, seed: u64) {
         let values = if name.ends_with("lora_A.weight") {
             // Kaiming's uniform with a = sqrt(5), as PEFT draws it.
             let (bound, mut random) = ((columns as f64).sqrt().recip(), Random::new(seed, name));
-            (0..n).map(|_| ((random.next_f64() * 2.0 - 1.0) * bound) as f32).collect()
+            (0..n)
+                .map(|_| ((random.next_f64() * 2.0 - 1.0) * bound) as f32)
+                .collect()
         } else {
             vec![0.0; n]
         };
@@ -75,21 +105,39 @@ pub(crate) fn attach(decoder: &mut Decoder, options: &LoraOptions, seed: u64) {
     .unwrap_or_else(|never| match never {});
 }
 
-fn add<E>(decoder: &mut Decoder, options: &LoraOptions, mut values: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>) -> Result<(), E> {
+fn add<E>(
+    decoder: &mut Decoder,
+    options: &LoraOptions,
+    mut values: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>,
+) -> Result<(), E> {
     let scale = (options.alpha / options.r as f64) as f32;
     let mut parameters = std::mem::take(&mut decoder.parameters);
     let mut outcome = Ok(());
     for linear in decoder.linears_mut() {
         let weight = &parameters[linear.weight];
         let path = weight.name.trim_end_matches(".weight").to_owned();
-        if outcome.is_err() || !options.targets.iter().any(|target| path.ends_with(&format!(".{target}"))) {
+        if outcome.is_err()
+            || !options
+                .targets
+                .iter()
+                .any(|target| path.ends_with(&format!(".{target}")))
+        {
             continue;
         }
-        let [out, input] = weight.value.shape()[..] else { unreachable!("a projection is a matrix") };
+        let [out, input] = weight.value.shape()[..] else {
+            unreachable!("a projection is a matrix")
+        };
         let mut put = |letter: char, shape: [usize; 2]| -> Result<usize, E> {
             let name = format!("{path}.lora_{letter}.weight");
-            let array = Array { shape: shape.to_vec(), values: values(&name, shape)? };
-            parameters.push(Parameter { name, value: Value::new(array, &device()), is_trained: true });
+            let array = Array {
+                shape: shape.to_vec(),
+                values: values(&name, shape)?,
+            };
+            parameters.push(Parameter {
+                name,
+                value: Value::new(array, &device()),
+                is_trained: true,
+            });
             Ok(parameters.len() - 1)
         };
         match put('A', [options.r, input]).and_then(|a| Ok((a, put('B', [out, options.r])?))) {
@@ -122,11 +170,25 @@ pub(crate) fn merge(decoder: &Decoder) -> Decoder {
 }
 
 /// Writes the trained branches as a PEFT adapter folder.
-pub(crate) fn save(decoder: &Decoder, options: &LoraOptions, base: &str, folder: &Path) -> Result<()> {
+pub(crate) fn save(
+    decoder: &Decoder,
+    options: &LoraOptions,
+    base: &str,
+    folder: &Path,
+) -> Result<()> {
     fs::create_folder(folder)?;
-    let branches: Vec<&Parameter> = decoder.parameters.iter().filter(|p| p.name.contains(".lora_")).collect();
-    let plan: Vec<_> = branches.iter().map(|p| (format!("{PREFIX}{}", p.name), p.value.shape())).collect();
-    weights::save_file(&folder.join(WEIGHTS), &plan, |i| branches[i].value.to_array())?;
+    let branches: Vec<&Parameter> = decoder
+        .parameters
+        .iter()
+        .filter(|p| p.name.contains(".lora_"))
+        .collect();
+    let plan: Vec<_> = branches
+        .iter()
+        .map(|p| (format!("{PREFIX}{}", p.name), p.value.shape()))
+        .collect();
+    weights::save_file(&folder.join(WEIGHTS), &plan, |i| {
+        branches[i].value.to_array()
+    })?;
     // PEFT writes its keys sorted.
     let config = json!({
         "alpha_pattern": {},
@@ -156,7 +218,10 @@ pub(crate) fn save(decoder: &Decoder, options: &LoraOptions, base: &str, folder:
 pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
-        return Err(Error::folder(folder, format!("no {CONFIG}; expected a PEFT adapter folder")));
+        return Err(Error::folder(
+            folder,
+            format!("no {CONFIG}; expected a PEFT adapter folder"),
+        ));
     }
     let options = read_config(&path)?;
     let path = folder.join(WEIGHTS);
@@ -166,19 +231,35 @@ pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> 
         let found = arrays.remove(&format!("{PREFIX}{name}"));
         match found {
             Some(array) if array.shape == shape => return Ok(array.values),
-            Some(array) => wrong.push(format!("{name} has shape {:?}, expected {shape:?}", array.shape)),
+            Some(array) => wrong.push(format!(
+                "{name} has shape {:?}, expected {shape:?}",
+                array.shape
+            )),
             None => wrong.push(format!("{name} is missing")),
         }
         Ok::<_, std::convert::Infallible>(vec![0.0; shape[0] * shape[1]])
     });
     added.unwrap_or_else(|never| match never {});
-    wrong.extend(arrays.into_keys().map(|name| format!("{name} belongs to no projection")));
-    if wrong.is_empty() { Ok(options) } else { Err(Error::folder(path, wrong.join("; "))) }
+    wrong.extend(
+        arrays
+            .into_keys()
+            .map(|name| format!("{name} belongs to no projection")),
+    );
+    if wrong.is_empty() {
+        Ok(options)
+    } else {
+        Err(Error::folder(path, wrong.join("; ")))
+    }
 }
 
 fn read_config(path: &Path) -> Result<LoraOptions> {
     let json: Json = fs::read_json(path)?;
-    let wrong = |key: &str, supported: &str| Error::folder(path, format!("`{key}` is {}; supported: {supported}", json[key]));
+    let wrong = |key: &str, supported: &str| {
+        Error::folder(
+            path,
+            format!("`{key}` is {}; supported: {supported}", json[key]),
+        )
+    };
     if json["peft_type"] != "LORA" {
         return Err(wrong("peft_type", "\"LORA\""));
     }
@@ -187,21 +268,38 @@ fn read_config(path: &Path) -> Result<LoraOptions> {
             return Err(wrong(key, "false"));
         }
     }
-    for key in ["rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"] {
+    for key in [
+        "rank_pattern",
+        "alpha_pattern",
+        "modules_to_save",
+        "layers_to_transform",
+    ] {
         let value = &json[key];
-        let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+        let is_empty = value.as_object().is_some_and(serde_json::Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty);
         if !value.is_null() && !is_empty {
             return Err(wrong(key, "nothing"));
         }
     }
-    let r = json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| wrong("r", "a number above 0"))? as usize;
-    let mut alpha = json["lora_alpha"].as_f64().ok_or_else(|| wrong("lora_alpha", "a number"))?;
+    let r = json["r"]
+        .as_u64()
+        .filter(|r| *r > 0)
+        .ok_or_else(|| wrong("r", "a number above 0"))? as usize;
+    let mut alpha = json["lora_alpha"]
+        .as_f64()
+        .ok_or_else(|| wrong("lora_alpha", "a number"))?;
     if json["use_rslora"] == true {
         // Scaled by alpha / sqrt(r): the same branch with another alpha.
         alpha *= (r as f64).sqrt();
     }
-    let names = json["target_modules"].as_array().ok_or_else(|| wrong("target_modules", "a list of names"))?;
-    let mut targets: Vec<String> = names.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+    let names = json["target_modules"]
+        .as_array()
+        .ok_or_else(|| wrong("target_modules", "a list of names"))?;
+    let mut targets: Vec<String> = names
+        .iter()
+        .filter_map(Json::as_str)
+        .map(str::to_owned)
+        .collect();
     targets.sort_by_key(|name| PROJECTIONS.iter().position(|p| p == name));
     let options = LoraOptions { r, alpha, targets };
     options.check()?;

@@ -60,12 +60,22 @@ impl Sequence {
             return Err(format!("has the weight {}", item.weight));
         }
         tokens.extend(model.config().eos.first());
-        let targets = (1..tokens.len()).map(|at| (at >= first).then_some(tokens[at])).collect();
+        let targets = (1..tokens.len())
+            .map(|at| (at >= first).then_some(tokens[at]))
+            .collect();
         tokens.pop();
         if tokens.len() > model.context_tokens() {
-            return Err(format!("has {} tokens, the context is {}", tokens.len(), model.context_tokens()));
+            return Err(format!(
+                "has {} tokens, the context is {}",
+                tokens.len(),
+                model.context_tokens()
+            ));
         }
-        Ok(Self { tokens, targets, weight: item.weight as f32 })
+        Ok(Self {
+            tokens,
+            targets,
+            weight: item.weight as f32,
+        })
     }
 
     /// How many of its tokens carry loss.
@@ -75,7 +85,11 @@ impl Sequence {
 }
 
 /// The sequences of usable items, and what was refused: "`id` has no token to learn".
-pub(crate) fn sequences(model: &Model, items: &[Item], loss_on: LossOn) -> Result<(Vec<Sequence>, Vec<String>)> {
+pub(crate) fn sequences(
+    model: &Model,
+    items: &[Item],
+    loss_on: LossOn,
+) -> Result<(Vec<Sequence>, Vec<String>)> {
     let (mut sequences, mut refused) = (Vec::new(), Vec::new());
     for item in items {
         match Sequence::new(model, item, loss_on) {
@@ -85,8 +99,15 @@ pub(crate) fn sequences(model: &Model, items: &[Item], loss_on: LossOn) -> Resul
     }
     match items.first() {
         Some(item) if sequences.is_empty() => {
-            let what = format!("none of {} items can be used: {}", items.len(), refused.join("; "));
-            Err(Error::Item { id: item.id.clone(), what })
+            let what = format!(
+                "none of {} items can be used: {}",
+                items.len(),
+                refused.join("; ")
+            );
+            Err(Error::Item {
+                id: item.id.clone(),
+                what,
+            })
         }
         _ => Ok((sequences, refused)),
     }
@@ -103,7 +124,10 @@ pub(crate) struct Packed {
 }
 
 /// Packs sequences, in their order, into micro-batches of at most `most` tokens, or of one sequence.
-pub(crate) fn pack<'a>(sequences: impl IntoIterator<Item = &'a Sequence>, most: usize) -> Vec<Packed> {
+pub(crate) fn pack<'a>(
+    sequences: impl IntoIterator<Item = &'a Sequence>,
+    most: usize,
+) -> Vec<Packed> {
     let mut groups: Vec<Vec<&Sequence>> = Vec::new();
     let mut n_tokens = usize::MAX;
     for sequence in sequences {
@@ -125,9 +149,18 @@ pub(crate) fn pack<'a>(sequences: impl IntoIterator<Item = &'a Sequence>, most: 
 fn pack_one(group: &[&Sequence]) -> Packed {
     let lengths: Vec<usize> = group.iter().map(|s| s.tokens.len()).collect();
     Packed {
-        tokens: group.iter().flat_map(|s| s.tokens.iter().copied()).collect(),
-        targets: group.iter().flat_map(|s| s.targets.iter().copied()).collect(),
-        weights: group.iter().flat_map(|s| std::iter::repeat_n(s.weight, s.tokens.len())).collect(),
+        tokens: group
+            .iter()
+            .flat_map(|s| s.tokens.iter().copied())
+            .collect(),
+        targets: group
+            .iter()
+            .flat_map(|s| s.targets.iter().copied())
+            .collect(),
+        weights: group
+            .iter()
+            .flat_map(|s| std::iter::repeat_n(s.weight, s.tokens.len()))
+            .collect(),
         layout: Layout::new(&lengths),
     }
 }
@@ -145,12 +178,25 @@ mod tests {
     use crate::model::ArchitectureOptions;
 
     fn model() -> Model {
-        let options = ArchitectureOptions { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, intermediate_size: 16, vocabulary: 259, context: 12 };
+        let options = ArchitectureOptions {
+            hidden_size: 16,
+            layers: 1,
+            heads: 2,
+            kv_heads: 1,
+            intermediate_size: 16,
+            vocabulary: 259,
+            context: 12,
+        };
         Model::random(&options, std::iter::once("abc"), 1).unwrap()
     }
 
     fn item(prompt: &str, completion: &str) -> Item {
-        Item { id: "x".to_owned(), prompt: prompt.to_owned(), completion: completion.to_owned(), weight: 1.0 }
+        Item {
+            id: "x".to_owned(),
+            prompt: prompt.to_owned(),
+            completion: completion.to_owned(),
+            weight: 1.0,
+        }
     }
 
     #[test]
@@ -167,24 +213,51 @@ mod tests {
             Some(token) => model.tokenizer().decode(&[*token]),
             None => ".".to_owned(),
         };
-        assert_eq!(sequence.targets.iter().map(show).collect::<String>(), expected);
+        assert_eq!(
+            sequence.targets.iter().map(show).collect::<String>(),
+            expected
+        );
         assert_eq!(sequence.tokens.len(), sequence.targets.len());
         assert_eq!(sequence.tokens[0], 1, "the text begins with <bos>");
     }
 
     #[test]
     fn unusable_items_are_counted_and_named() {
-        let items = [item("ab", "cd"), item("ab", ""), item("abcdefgh", "ijklmn"), Item { weight: 0.0, ..item("a", "b") }];
+        let items = [
+            item("ab", "cd"),
+            item("ab", ""),
+            item("abcdefgh", "ijklmn"),
+            Item {
+                weight: 0.0,
+                ..item("a", "b")
+            },
+        ];
         let (usable, refused) = sequences(&model(), &items, LossOn::Completion).unwrap();
         assert_eq!(usable.len(), 1);
-        assert_eq!(refused, ["`x` has no token to learn", "`x` has 15 tokens, the context is 12", "`x` has the weight 0"]);
-        let error = sequences(&model(), &items[1..2], LossOn::Completion).unwrap_err().to_string();
-        assert_eq!(error, "item `x`: none of 1 items can be used: `x` has no token to learn");
+        assert_eq!(
+            refused,
+            [
+                "`x` has no token to learn",
+                "`x` has 15 tokens, the context is 12",
+                "`x` has the weight 0"
+            ]
+        );
+        let error = sequences(&model(), &items[1..2], LossOn::Completion)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "item `x`: none of 1 items can be used: `x` has no token to learn"
+        );
     }
 
     #[test]
     fn packing_keeps_the_order_and_the_limit() {
-        let of = |n: usize| Sequence { tokens: vec![n as u32; n], targets: vec![Some(n as u32); n], weight: n as f32 };
+        let of = |n: usize| Sequence {
+            tokens: vec![n as u32; n],
+            targets: vec![Some(n as u32); n],
+            weight: n as f32,
+        };
         let sequences = [of(3), of(2), of(4), of(9), of(1)];
         let packed = pack(&sequences, 6);
         let lengths: Vec<usize> = packed.iter().map(|p| p.tokens.len()).collect();

@@ -5,15 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use stillhouse_core::fs;
 
+use crate::batch::Sequence;
 use crate::decoder::{Parameter, Value, device};
 use crate::error::{Error, Result};
 use crate::ops::Moments;
 use crate::optimizer::{Optimizer, State, trained};
+use crate::options::TrainOptions;
 use crate::weights::{self, Array};
 
 const VERSION: u32 = 1;
@@ -47,15 +48,35 @@ struct Manifest {
     step: usize,
     state: String,
     best: Option<BestFile>,
-    first_validation_loss: Option<f64>,
+    first_validation_loss: Option<Exact>,
     n_waited: usize,
 }
 
 #[derive(Serialize, Deserialize)]
 struct BestFile {
     step: usize,
-    loss: f64,
+    loss: Exact,
     file: String,
+}
+
+/// A number by its bits: what is read from decimal digits may differ in the last of them.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Exact {
+    bits: u64,
+}
+
+impl From<f64> for Exact {
+    fn from(value: f64) -> Self {
+        Self {
+            bits: value.to_bits(),
+        }
+    }
+}
+
+impl From<Exact> for f64 {
+    fn from(exact: Exact) -> Self {
+        Self::from_bits(exact.bits)
+    }
 }
 
 /// The checkpoint's folder inside a run directory.
@@ -64,28 +85,43 @@ pub(crate) fn folder(run: &Path) -> PathBuf {
 }
 
 /// Saves where training stands; until the last rename the checkpoint before it is the valid one.
-pub(crate) fn save(run: &Path, fingerprint: &str, parameters: &[Parameter], optimizer: &Optimizer, progress: &Progress) -> Result<()> {
+pub(crate) fn save(
+    run: &Path,
+    fingerprint: &str,
+    parameters: &[Parameter],
+    optimizer: &Optimizer,
+    progress: &Progress,
+) -> Result<()> {
     let folder = folder(run);
     fs::create_folder(&folder)?;
     let old = read_manifest(&folder);
     let state = format!("state-{}.safetensors", progress.step);
     let live: Vec<&Parameter> = trained(parameters).collect();
     let plan = state_plan(&live);
-    weights::save_file(&folder.join(&state), &plan, |i| match (i % 3, &optimizer.states[i / 3]) {
-        (0, _) => live[i / 3].value.to_array(),
-        (1, State::Vector(moments)) => Array::of(&moments.first),
-        (1, State::Matrix(moments)) => Array::of(&moments.first),
-        (_, State::Vector(moments)) => Array::of(&moments.second),
-        (_, State::Matrix(moments)) => Array::of(&moments.second),
+    weights::save_file(&folder.join(&state), &plan, |i| {
+        match (i % 3, &optimizer.states[i / 3]) {
+            (0, _) => live[i / 3].value.to_array(),
+            (1, State::Vector(moments)) => Array::of(&moments.first),
+            (1, State::Matrix(moments)) => Array::of(&moments.first),
+            (_, State::Vector(moments)) => Array::of(&moments.second),
+            (_, State::Matrix(moments)) => Array::of(&moments.second),
+        }
     })?;
     let best = match &progress.best {
         Some(best) => {
             let file = format!("best-{}.safetensors", best.step);
             if !folder.join(&file).is_file() {
-                let plan: Vec<_> = live.iter().map(|p| (p.name.clone(), p.value.shape())).collect();
+                let plan: Vec<_> = live
+                    .iter()
+                    .map(|p| (p.name.clone(), p.value.shape()))
+                    .collect();
                 weights::save_file(&folder.join(&file), &plan, |i| best.values[i].to_array())?;
             }
-            Some(BestFile { step: best.step, loss: best.loss, file })
+            Some(BestFile {
+                step: best.step,
+                loss: best.loss.into(),
+                file,
+            })
         }
         None => None,
     };
@@ -95,11 +131,15 @@ pub(crate) fn save(run: &Path, fingerprint: &str, parameters: &[Parameter], opti
         step: progress.step,
         state,
         best,
-        first_validation_loss: progress.first_validation_loss,
+        first_validation_loss: progress.first_validation_loss.map(Exact::from),
         n_waited: progress.n_waited,
     };
     fs::write_json(&folder.join("checkpoint.json"), &manifest)?;
-    for file in old.iter().flat_map(files).filter(|file| !files(&manifest).contains(file)) {
+    for file in old
+        .iter()
+        .flat_map(files)
+        .filter(|file| !files(&manifest).contains(file))
+    {
         fs::remove(&folder.join(file))?;
     }
     Ok(())
@@ -107,7 +147,12 @@ pub(crate) fn save(run: &Path, fingerprint: &str, parameters: &[Parameter], opti
 
 /// Puts trained tensors and optimizer back to the last checkpoint; `None` where there is none that
 /// fits the fingerprint, and the reason where there is another.
-pub(crate) fn load(run: &Path, fingerprint: &str, parameters: &mut [Parameter], optimizer: &mut Optimizer) -> Result<Result<Progress, Option<String>>> {
+pub(crate) fn load(
+    run: &Path,
+    fingerprint: &str,
+    parameters: &mut [Parameter],
+    optimizer: &mut Optimizer,
+) -> Result<Result<Progress, Option<String>>> {
     let folder = folder(run);
     let path = folder.join("checkpoint.json");
     if !path.is_file() {
@@ -115,32 +160,103 @@ pub(crate) fn load(run: &Path, fingerprint: &str, parameters: &mut [Parameter], 
     }
     let manifest: Manifest = match fs::read_json(&path) {
         Ok(manifest) => manifest,
-        Err(error) => return Ok(Err(Some(format!("the checkpoint cannot be read ({error})")))),
+        Err(error) => {
+            return Ok(Err(Some(format!(
+                "the checkpoint cannot be read ({error})"
+            ))));
+        }
     };
     if manifest.version != VERSION {
-        return Ok(Err(Some(format!("the checkpoint has version {}, this program writes {VERSION}", manifest.version))));
+        return Ok(Err(Some(format!(
+            "the checkpoint has version {}, this program writes {VERSION}",
+            manifest.version
+        ))));
     }
     if manifest.fingerprint != fingerprint {
-        return Ok(Err(Some("the checkpoint was made from other data, options, seed or weights".to_owned())));
+        return Ok(Err(Some(
+            "the checkpoint was made from other data, options, seed or weights".to_owned(),
+        )));
     }
     let plan = state_plan(&trained(parameters).collect::<Vec<_>>());
     let mut arrays = read(&folder.join(&manifest.state), &plan)?.into_iter();
     let mut next = || arrays.next().expect("as many arrays as were planned");
-    let states = parameters.iter_mut().filter(|p| p.is_trained).map(|parameter| {
-        parameter.value = Value::new(next(), &device()).tracked(true);
-        moments(Value::new(next(), &device()), Value::new(next(), &device()))
-    });
+    let states = parameters
+        .iter_mut()
+        .filter(|p| p.is_trained)
+        .map(|parameter| {
+            parameter.value = Value::new(next(), &device()).tracked(true);
+            moments(Value::new(next(), &device()), Value::new(next(), &device()))
+        });
     optimizer.states = states.collect();
     let best = match manifest.best {
         Some(BestFile { step, loss, file }) => {
-            let plan: Vec<_> = trained(parameters).map(|p| (p.name.clone(), p.value.shape())).collect();
-            let values = read(&folder.join(file), &plan)?.into_iter().map(|array| Value::new(array, &device()));
-            Some(Best { step, loss, values: values.collect() })
+            let plan: Vec<_> = trained(parameters)
+                .map(|p| (p.name.clone(), p.value.shape()))
+                .collect();
+            let values = read(&folder.join(file), &plan)?
+                .into_iter()
+                .map(|array| Value::new(array, &device()));
+            Some(Best {
+                step,
+                loss: loss.into(),
+                values: values.collect(),
+            })
         }
         None => None,
     };
-    let Manifest { step, first_validation_loss, n_waited, .. } = manifest;
-    Ok(Ok(Progress { step, best, first_validation_loss, n_waited }))
+    let Manifest { step, n_waited, .. } = manifest;
+    let first_validation_loss = manifest.first_validation_loss.map(f64::from);
+    Ok(Ok(Progress {
+        step,
+        best,
+        first_validation_loss,
+        n_waited,
+    }))
+}
+
+/// A hash of everything that the trained tensors depend on.
+pub(crate) fn fingerprint<'a>(
+    parameters: &[Parameter],
+    sequences: impl Iterator<Item = &'a Sequence>,
+    options: &TrainOptions,
+    seed: u64,
+) -> String {
+    let options = TrainOptions {
+        checkpoint_seconds: 0.0,
+        ..options.clone()
+    };
+    let mut bytes = serde_json::to_vec(&(options, seed)).expect("options are JSON");
+    for sequence in sequences {
+        let targets = sequence
+            .targets
+            .iter()
+            .map(|target| target.map_or(u32::MAX, |token| token));
+        bytes.extend(
+            sequence
+                .tokens
+                .iter()
+                .copied()
+                .chain(targets)
+                .flat_map(u32::to_le_bytes),
+        );
+        bytes.extend(sequence.weight.to_le_bytes());
+    }
+    for parameter in parameters {
+        bytes.extend(parameter.name.as_bytes());
+        // A few of each tensor's values tell one model from another.
+        let few = match &parameter.value {
+            Value::Vector(tensor) => tensor
+                .clone()
+                .narrow(0, 0, tensor.dims()[0].min(8))
+                .into_data(),
+            Value::Matrix(tensor) => tensor
+                .clone()
+                .slice([0..tensor.dims()[0].min(8), 0..tensor.dims()[1].min(8)])
+                .into_data(),
+        };
+        bytes.extend(few.iter::<f32>().flat_map(f32::to_le_bytes));
+    }
+    fs::sha256_of(&bytes)
 }
 
 /// Removes the checkpoint of a finished training.
@@ -149,18 +265,16 @@ pub(crate) fn remove(run: &Path) -> Result<()> {
 }
 
 fn state_plan(live: &[&Parameter]) -> Vec<(String, Vec<usize>)> {
-    let three = |p: &&Parameter| ["", ".first", ".second"].map(|suffix| (format!("{}{suffix}", p.name), p.value.shape()));
+    let three = |p: &&Parameter| {
+        ["", ".first", ".second"].map(|suffix| (format!("{}{suffix}", p.name), p.value.shape()))
+    };
     live.iter().flat_map(three).collect()
 }
 
 fn moments(first: Value, second: Value) -> State {
-    let vector = |v: Value| match v {
-        Value::Vector(tensor) => Ok::<Tensor<1>, Tensor<2>>(tensor),
-        Value::Matrix(tensor) => Err(tensor),
-    };
-    match (vector(first), vector(second)) {
-        (Ok(first), Ok(second)) => State::Vector(Moments { first, second }),
-        (Err(first), Err(second)) => State::Matrix(Moments { first, second }),
+    match (first, second) {
+        (Value::Vector(first), Value::Vector(second)) => State::Vector(Moments { first, second }),
+        (Value::Matrix(first), Value::Matrix(second)) => State::Matrix(Moments { first, second }),
         _ => unreachable!("both moments have the parameter's shape"),
     }
 }
@@ -169,7 +283,10 @@ fn read(path: &Path, plan: &[(String, Vec<usize>)]) -> Result<Vec<Array>> {
     let (mut arrays, _) = weights::load_file(path)?;
     let take = |(name, shape): &(String, Vec<usize>)| match arrays.remove(name) {
         Some(array) if array.shape == *shape => Ok(array),
-        _ => Err(Error::folder(path, format!("{name} {shape:?} is missing; remove the checkpoint folder to start over"))),
+        _ => Err(Error::folder(
+            path,
+            format!("{name} {shape:?} is missing; remove the checkpoint folder to start over"),
+        )),
     };
     plan.iter().map(take).collect()
 }
@@ -180,5 +297,7 @@ fn read_manifest(folder: &Path) -> Option<Manifest> {
 }
 
 fn files(manifest: &Manifest) -> Vec<&String> {
-    std::iter::once(&manifest.state).chain(manifest.best.as_ref().map(|best| &best.file)).collect()
+    std::iter::once(&manifest.state)
+        .chain(manifest.best.as_ref().map(|best| &best.file))
+        .collect()
 }

@@ -102,10 +102,16 @@ impl Config {
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join("config.json");
         if !folder.is_dir() {
-            return Err(Error::folder(folder, "no such folder; expected a Hugging Face model folder"));
+            return Err(Error::folder(
+                folder,
+                "no such folder; expected a Hugging Face model folder",
+            ));
         }
         if !path.is_file() {
-            return Err(Error::folder(folder, "no config.json; expected a Hugging Face model folder"));
+            return Err(Error::folder(
+                folder,
+                "no config.json; expected a Hugging Face model folder",
+            ));
         }
         let mut config = Self::from_json(&path, fs::read_json(&path)?)?;
         let path = folder.join("generation_config.json");
@@ -122,23 +128,34 @@ impl Config {
     pub fn from_json(path: &Path, json: Value) -> Result<Self> {
         let fields = Fields { path, json: &json };
         let family = fields.family()?;
-        if let Some(text) = ["hidden_act", "hidden_activation"].iter().find_map(|k| json[k].as_str())
+        if let Some(text) = ["hidden_act", "hidden_activation"]
+            .iter()
+            .find_map(|k| json[k].as_str())
             && text != "silu"
         {
             return Err(fields.wrong("hidden_act", &format!("`{text}`; supported: silu")));
         }
         if !json["quantization_config"].is_null() {
-            return Err(fields.wrong("quantization_config", "quantised weights; supported: f32, f16, bf16"));
+            return Err(fields.wrong(
+                "quantization_config",
+                "quantised weights; supported: f32, f16, bf16",
+            ));
         }
         let hidden_size = fields.count("hidden_size")?;
         let heads = fields.count("num_attention_heads")?;
         let kv_heads = fields.count_or("num_key_value_heads", heads)?;
         let head_size = fields.count_or("head_dim", hidden_size / heads)?;
         if heads % kv_heads != 0 {
-            return Err(fields.wrong("num_key_value_heads", &format!("{kv_heads} does not divide {heads} heads")));
+            return Err(fields.wrong(
+                "num_key_value_heads",
+                &format!("{kv_heads} does not divide {heads} heads"),
+            ));
         }
         if head_size % 2 != 0 {
-            return Err(fields.wrong("head_dim", &format!("{head_size} is odd; rotary positions need pairs")));
+            return Err(fields.wrong(
+                "head_dim",
+                &format!("{head_size} is odd; rotary positions need pairs"),
+            ));
         }
         // A sliding window shows only beyond its length: within it, full attention is the same.
         let context = fields.count("max_position_embeddings")?;
@@ -176,7 +193,9 @@ impl Config {
     pub fn frequencies(&self) -> Vec<f32> {
         let pairs = self.head_size / 2;
         let plain = (0..pairs).map(|i| self.rope.theta.powf(-(i as f64) / pairs as f64));
-        plain.map(|frequency| self.rope.scaling.stretch(frequency) as f32).collect()
+        plain
+            .map(|frequency| self.rope.scaling.stretch(frequency) as f32)
+            .collect()
     }
 }
 
@@ -185,7 +204,12 @@ impl Scaling {
         match *self {
             Self::Default => frequency,
             Self::Linear { factor } => frequency / factor,
-            Self::Llama3 { factor, low, high, original_context } => {
+            Self::Llama3 {
+                factor,
+                low,
+                high,
+                original_context,
+            } => {
                 // As in transformers' `_compute_llama3_parameters`.
                 let turns = original_context * frequency / std::f64::consts::TAU;
                 let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
@@ -207,14 +231,39 @@ impl Fields<'_> {
 
     fn family(&self) -> Result<Family> {
         let flag = |key: &str| self.json[key].as_bool().unwrap_or(false);
-        let window = |on: bool| self.json["sliding_window"].as_u64().filter(|_| on).map(|n| n as usize);
+        let window = |on: bool| {
+            self.json["sliding_window"]
+                .as_u64()
+                .filter(|_| on)
+                .map(|n| n as usize)
+        };
         let attention = flag("attention_bias");
-        let name = self.json["architectures"][0].as_str().unwrap_or("none given");
+        let name = self.json["architectures"][0]
+            .as_str()
+            .unwrap_or("none given");
         let (biases, window) = match name {
-            "LlamaForCausalLM" => (Biases { qkv: attention, output: attention, mlp: flag("mlp_bias") }, None),
+            "LlamaForCausalLM" => (
+                Biases {
+                    qkv: attention,
+                    output: attention,
+                    mlp: flag("mlp_bias"),
+                },
+                None,
+            ),
             "MistralForCausalLM" => (Biases::default(), window(true)),
-            "Qwen2ForCausalLM" => (Biases { qkv: true, ..Biases::default() }, window(flag("use_sliding_window"))),
-            _ => return Err(self.wrong("architectures", &format!("`{name}` is not supported; supported: {SUPPORTED}"))),
+            "Qwen2ForCausalLM" => (
+                Biases {
+                    qkv: true,
+                    ..Biases::default()
+                },
+                window(flag("use_sliding_window")),
+            ),
+            _ => {
+                return Err(self.wrong(
+                    "architectures",
+                    &format!("`{name}` is not supported; supported: {SUPPORTED}"),
+                ));
+            }
         };
         Ok(Family { biases, window })
     }
@@ -222,39 +271,70 @@ impl Fields<'_> {
     fn count(&self, key: &str) -> Result<usize> {
         match self.json[key].as_u64() {
             Some(n) if n > 0 => Ok(n as usize),
-            _ => Err(self.wrong(key, &format!("expected a number above 0, found {}", self.json[key]))),
+            _ => Err(self.wrong(
+                key,
+                &format!("expected a number above 0, found {}", self.json[key]),
+            )),
         }
     }
 
     fn count_or(&self, key: &str, default: usize) -> Result<usize> {
-        if self.json[key].is_null() { Ok(default) } else { self.count(key) }
+        if self.json[key].is_null() {
+            Ok(default)
+        } else {
+            self.count(key)
+        }
     }
 
     fn rope(&self, head_size: usize) -> Result<Rope> {
         let newer = &self.json["rope_parameters"];
         let older = &self.json["rope_scaling"];
         let settings = if newer.is_object() { newer } else { older };
-        let theta = newer["rope_theta"].as_f64().or(self.json["rope_theta"].as_f64()).unwrap_or(10_000.0);
+        let theta = newer["rope_theta"]
+            .as_f64()
+            .or(self.json["rope_theta"].as_f64())
+            .unwrap_or(10_000.0);
         for place in [newer, self.json] {
-            if place["partial_rotary_factor"].as_f64().is_some_and(|share| (share - 1.0).abs() > 1e-9) {
-                return Err(self.wrong("partial_rotary_factor", &format!("only whole heads of {head_size} are supported")));
+            if place["partial_rotary_factor"]
+                .as_f64()
+                .is_some_and(|share| (share - 1.0).abs() > 1e-9)
+            {
+                return Err(self.wrong(
+                    "partial_rotary_factor",
+                    &format!("only whole heads of {head_size} are supported"),
+                ));
             }
         }
         let number = |key: &str| {
             let found = settings[key].as_f64();
-            found.ok_or_else(|| self.wrong("rope_scaling", &format!("`{key}`: expected a number, found {}", settings[key])))
+            found.ok_or_else(|| {
+                self.wrong(
+                    "rope_scaling",
+                    &format!("`{key}`: expected a number, found {}", settings[key]),
+                )
+            })
         };
-        let kind = settings["rope_type"].as_str().or(settings["type"].as_str()).unwrap_or("default");
+        let kind = settings["rope_type"]
+            .as_str()
+            .or(settings["type"].as_str())
+            .unwrap_or("default");
         let scaling = match kind {
             "default" => Scaling::Default,
-            "linear" => Scaling::Linear { factor: number("factor")? },
+            "linear" => Scaling::Linear {
+                factor: number("factor")?,
+            },
             "llama3" => Scaling::Llama3 {
                 factor: number("factor")?,
                 low: number("low_freq_factor")?,
                 high: number("high_freq_factor")?,
                 original_context: number("original_max_position_embeddings")?,
             },
-            _ => return Err(self.wrong("rope_scaling", &format!("`{kind}` is not supported; supported: default, linear, llama3"))),
+            _ => {
+                return Err(self.wrong(
+                    "rope_scaling",
+                    &format!("`{kind}` is not supported; supported: default, linear, llama3"),
+                ));
+            }
         };
         Ok(Rope { theta, scaling })
     }
@@ -286,10 +366,12 @@ mod tests {
 
     #[test]
     fn both_rotary_dialects_say_the_same() {
-        let older = llama(|j| j["rope_scaling"] = json!({"type": "linear", "factor": 4.0})).unwrap();
+        let older =
+            llama(|j| j["rope_scaling"] = json!({"type": "linear", "factor": 4.0})).unwrap();
         let newer = llama(|j| {
             j["rope_theta"] = json!(1.0);
-            j["rope_parameters"] = json!({"rope_theta": 500_000.0, "rope_type": "linear", "factor": 4.0});
+            j["rope_parameters"] =
+                json!({"rope_theta": 500_000.0, "rope_type": "linear", "factor": 4.0});
         });
         let newer = newer.unwrap();
         assert_eq!(older.rope, newer.rope);
@@ -305,9 +387,18 @@ mod tests {
                 "original_max_position_embeddings": 64,
             });
         });
-        let (stretched, plain) = (config.unwrap().frequencies(), llama(|_| ()).unwrap().frequencies());
-        assert!((stretched[0] - plain[0]).abs() < 1e-7, "64 / 2 pi turns are more than 4");
-        assert!((stretched[3] * 8.0 - plain[3]).abs() < 1e-7, "far less than one turn");
+        let (stretched, plain) = (
+            config.unwrap().frequencies(),
+            llama(|_| ()).unwrap().frequencies(),
+        );
+        assert!(
+            (stretched[0] - plain[0]).abs() < 1e-7,
+            "64 / 2 pi turns are more than 4"
+        );
+        assert!(
+            (stretched[3] * 8.0 - plain[3]).abs() < 1e-7,
+            "far less than one turn"
+        );
     }
 
     #[test]
@@ -316,17 +407,39 @@ mod tests {
             let error = result.unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         };
-        says(llama(|j| j["architectures"] = json!(["T5Model"])), "`T5Model` is not supported; supported: LlamaForCausalLM");
-        says(llama(|j| j["vocab_size"] = json!(null)), "`vocab_size`: expected a number above 0");
-        says(llama(|j| j["num_key_value_heads"] = json!(3)), "3 does not divide 4 heads");
-        says(llama(|j| j["rope_scaling"] = json!({"rope_type": "yarn"})), "`yarn` is not supported");
-        says(llama(|j| j["hidden_act"] = json!("gelu")), "`gelu`; supported: silu");
+        says(
+            llama(|j| j["architectures"] = json!(["T5Model"])),
+            "`T5Model` is not supported; supported: LlamaForCausalLM",
+        );
+        says(
+            llama(|j| j["vocab_size"] = json!(null)),
+            "`vocab_size`: expected a number above 0",
+        );
+        says(
+            llama(|j| j["num_key_value_heads"] = json!(3)),
+            "3 does not divide 4 heads",
+        );
+        says(
+            llama(|j| j["rope_scaling"] = json!({"rope_type": "yarn"})),
+            "`yarn` is not supported",
+        );
+        says(
+            llama(|j| j["hidden_act"] = json!("gelu")),
+            "`gelu`; supported: silu",
+        );
     }
 
     #[test]
     fn a_family_is_data() {
         let qwen = llama(|j| j["architectures"] = json!(["Qwen2ForCausalLM"])).unwrap();
-        assert_eq!(qwen.biases, Biases { qkv: true, output: false, mlp: false });
+        assert_eq!(
+            qwen.biases,
+            Biases {
+                qkv: true,
+                output: false,
+                mlp: false
+            }
+        );
         let mistral = llama(|j| {
             j["architectures"] = json!(["MistralForCausalLM"]);
             j["sliding_window"] = json!(16);

@@ -50,7 +50,11 @@ macro_rules! each_rank {
 
 impl Value {
     pub(crate) fn new(array: Array, device: &Device) -> Self {
-        if array.shape.len() == 1 { Self::Vector(array.vector(device)) } else { Self::Matrix(array.matrix(device)) }
+        if array.shape.len() == 1 {
+            Self::Vector(array.vector(device))
+        } else {
+            Self::Matrix(array.matrix(device))
+        }
     }
 
     pub(crate) fn to_array(&self) -> Array {
@@ -139,12 +143,19 @@ impl Plan {
     fn linear(&mut self, path: &str, out: usize, input: usize, has_bias: bool) -> Linear {
         let weight = self.add(format!("{path}.weight"), vec![out, input]);
         let bias = has_bias.then(|| self.add(format!("{path}.bias"), vec![out]));
-        Linear { weight, bias, lora: None }
+        Linear {
+            weight,
+            bias,
+            lora: None,
+        }
     }
 
     fn layer(&mut self, config: &Config, index: usize) -> Layer {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let (queries, keys) = (config.heads * config.head_size, config.kv_heads * config.head_size);
+        let (queries, keys) = (
+            config.heads * config.head_size,
+            config.kv_heads * config.head_size,
+        );
         let at = |name: &str| format!("model.layers.{index}.{name}");
         let biases = config.biases;
         Layer {
@@ -170,18 +181,38 @@ impl Decoder {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
         let embedding = plan.add("model.embed_tokens.weight".to_owned(), matrix.clone());
-        let layers = (0..config.layers).map(|index| plan.layer(&config, index)).collect();
+        let layers = (0..config.layers)
+            .map(|index| plan.layer(&config, index))
+            .collect();
         let norm = plan.add("model.norm.weight".to_owned(), vec![config.hidden_size]);
-        let head = if config.is_tied { embedding } else { plan.add("lm_head.weight".to_owned(), matrix) };
+        let head = if config.is_tied {
+            embedding
+        } else {
+            plan.add("lm_head.weight".to_owned(), matrix)
+        };
         let mut arrays = arrays(&plan.0)?;
         let device = device();
         let parameters = plan.0.into_iter().map(|(name, _)| {
-            let array = arrays.remove(&name).expect("every planned tensor was given");
-            Parameter { value: Value::new(array, &device), name, is_trained: false }
+            let array = arrays
+                .remove(&name)
+                .expect("every planned tensor was given");
+            Parameter {
+                value: Value::new(array, &device),
+                name,
+                is_trained: false,
+            }
         });
         let parameters = parameters.collect();
         let rope = Rope::new(&config.frequencies(), config.context);
-        Ok(Self { config, parameters, layers, embedding, norm, head, rope })
+        Ok(Self {
+            config,
+            parameters,
+            layers,
+            embedding,
+            norm,
+            head,
+            rope,
+        })
     }
 
     /// Random parameters as transformers draws them: normal of `initializer_range`, norms 1, biases 0.
@@ -190,14 +221,14 @@ impl Decoder {
         let built = Self::build(config, |plan| {
             let draw = |(name, shape): &(String, Vec<usize>)| {
                 let n = shape.iter().product();
-                let values = match shape.len() {
-                    1 => vec![if name.ends_with(".bias") { 0.0 } else { 1.0 }; n],
-                    _ => {
-                        let mut random = Random::new(seed, name);
-                        (0..n).map(|_| (random.normal() * spread) as f32).collect()
-                    }
+                let mut random = Random::new(seed, name);
+                let values = match (shape.len(), name.rsplit('.').next()) {
+                    (1, Some("bias")) => vec![0.0; n],
+                    (1, _) => vec![1.0; n],
+                    _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
-                (name.clone(), Array { shape: shape.clone(), values })
+                let shape = shape.clone();
+                (name.clone(), Array { shape, values })
             };
             Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())
         });
@@ -213,7 +244,16 @@ impl Decoder {
     /// The projections of all layers, with their place in the layer.
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.layers.iter_mut().flat_map(|layer| {
-            let Layer { q, k, v, o, gate, up, down, .. } = layer;
+            let Layer {
+                q,
+                k,
+                v,
+                o,
+                gate,
+                up,
+                down,
+                ..
+            } = layer;
             [q, k, v, o, gate, up, down]
         })
     }
@@ -239,13 +279,23 @@ impl Decoder {
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
         let (heads, scale) = (self.heads(), self.scale());
-        self.forward(tokens, |_, q, k, v| ops::attention(q, k, v, &self.rope, layout, heads, scale))
+        self.forward(tokens, |_, q, k, v| {
+            ops::attention(q, k, v, &self.rope, layout, heads, scale)
+        })
     }
 
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
-    pub(crate) fn states_cached(&self, tokens: &[u32], layout: &Layout, slots: &[usize], cache: &mut KvCache) -> Tensor<2> {
+    pub(crate) fn states_cached(
+        &self,
+        tokens: &[u32],
+        layout: &Layout,
+        slots: &[usize],
+        cache: &mut KvCache,
+    ) -> Tensor<2> {
         let scale = self.scale();
-        self.forward(tokens, |layer, q, k, v| ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, scale))
+        self.forward(tokens, |layer, q, k, v| {
+            ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, scale)
+        })
     }
 
     /// An empty cache for this decoder.
@@ -258,11 +308,19 @@ impl Decoder {
         self.matrix(self.head)
     }
 
-    fn forward(&self, tokens: &[u32], mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+    fn forward(
+        &self,
+        tokens: &[u32],
+        mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         let mut x = ops::embedding(self.matrix(self.embedding), tokens);
         for (index, layer) in self.layers.iter().enumerate() {
             let y = self.norm(x.clone(), layer.attention_norm);
-            let (q, k, v) = (self.linear(&y, &layer.q), self.linear(&y, &layer.k), self.linear(&y, &layer.v));
+            let (q, k, v) = (
+                self.linear(&y, &layer.q),
+                self.linear(&y, &layer.k),
+                self.linear(&y, &layer.v),
+            );
             x = x + self.linear(&attend(index, q, k, v), &layer.o);
             let y = self.norm(x.clone(), layer.mlp_norm);
             let gated = ops::swiglu(self.linear(&y, &layer.gate), self.linear(&y, &layer.up));
@@ -275,7 +333,9 @@ impl Decoder {
         let (x, weight) = (x.clone(), self.matrix(linear.weight));
         let bias = linear.bias.map(|at| self.vector(at));
         match linear.lora {
-            Some(Lora { a, b, scale }) => ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale),
+            Some(Lora { a, b, scale }) => {
+                ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
+            }
             None => ops::linear(x, weight, bias),
         }
     }
@@ -285,8 +345,17 @@ impl Decoder {
     }
 
     fn heads(&self) -> Heads {
-        let Config { heads, kv_heads, head_size, .. } = self.config;
-        Heads { heads, kv_heads, head_size }
+        let Config {
+            heads,
+            kv_heads,
+            head_size,
+            ..
+        } = self.config;
+        Heads {
+            heads,
+            kv_heads,
+            head_size,
+        }
     }
 
     fn scale(&self) -> f32 {

@@ -49,7 +49,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A complaint about a folder or a file in it.
     pub fn folder(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
-        Self::Folder { path: path.into(), what: what.into() }
+        Self::Folder {
+            path: path.into(),
+            what: what.into(),
+        }
     }
 
     /// A complaint about an option, by its dotted key in the config.

@@ -1,5 +1,5 @@
-//! The decoder against PyTorch: logits, losses, every gradient by name, three AdamW steps, greedy
-//! text, for full training and for LoRA.
+//! The decoder against `PyTorch`: logits, losses, every gradient by name, three steps of `AdamW`,
+//! greedy text, for full training and for `LoRA`.
 //!
 //! Both sides compute in f32 and sum in other orders. On these sizes that leaves differences near
 //! 1e-6 of a tensor's largest entry; the bounds are some ten times that.
@@ -13,11 +13,11 @@ use stillhouse_core::fs;
 
 use crate::batch::{self, Item, LossOn, Sequence};
 use crate::generate::{GenerateOptions, generate};
+use crate::loss;
 use crate::model::Model;
 use crate::ops::{self, AdamwStep, Layout};
 use crate::optimizer::{Gradient, Optimizer, trained};
 use crate::score::log_likelihood;
-use crate::train;
 use crate::weights::{self, Array};
 
 const CASES: [&str; 4] = ["tied", "untied", "mistral", "qwen2"];
@@ -30,20 +30,38 @@ struct Case {
 }
 
 fn case(name: &str) -> Case {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/llama-tiny").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/llama-tiny")
+        .join(name);
     let json = fs::read_json(&folder.join("golden.json")).unwrap();
     let (tensors, _) = weights::load_file(&folder.join("golden.safetensors")).unwrap();
-    Case { model: Model::load(&folder).unwrap(), folder, json, tensors }
+    Case {
+        model: Model::load(&folder).unwrap(),
+        folder,
+        json,
+        tensors,
+    }
 }
 
 fn items(json: &Json) -> Vec<Item> {
     let pairs = json["items"].as_array().unwrap().iter();
     let text = |json: &Json| json.as_str().unwrap().to_owned();
-    pairs.map(|pair| Item { id: text(&pair[0]), prompt: text(&pair[0]), completion: text(&pair[1]), weight: 1.0 }).collect()
+    pairs
+        .map(|pair| Item {
+            id: text(&pair[0]),
+            prompt: text(&pair[0]),
+            completion: text(&pair[1]),
+            weight: 1.0,
+        })
+        .collect()
 }
 
 fn numbers(json: &Json) -> Vec<f32> {
-    json.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
+    json.as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect()
 }
 
 fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
@@ -56,12 +74,19 @@ fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
-    found.iter().zip(expected).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+    found
+        .iter()
+        .zip(expected)
+        .fold(0f32, |m, (a, b)| m.max((a - b).abs()))
+        / largest
 }
 
 fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
     let expected = expected.as_f64().unwrap();
-    assert!((found - expected).abs() < tolerance * expected.abs(), "{what}: {found}, expected {expected}");
+    assert!(
+        (found - expected).abs() < tolerance * expected.abs(),
+        "{what}: {found}, expected {expected}"
+    );
 }
 
 #[test]
@@ -69,17 +94,26 @@ fn tokens_and_logits_agree() {
     for name in CASES {
         let case = case(name);
         let sequences = sequences(&case, LossOn::Completion);
-        for (sequence, expected) in sequences.iter().zip(case.json["tokens"].as_array().unwrap()) {
+        for (sequence, expected) in sequences
+            .iter()
+            .zip(case.json["tokens"].as_array().unwrap())
+        {
             let mut tokens = sequence.tokens.clone();
             tokens.push(2);
             assert_eq!(serde_json::json!(tokens), *expected, "{name}");
         }
         let mut tokens = sequences[0].tokens.clone();
         tokens.push(2);
-        let states = case.model.decoder.states(&tokens, &Layout::new(&[tokens.len()]));
+        let states = case
+            .model
+            .decoder
+            .states(&tokens, &Layout::new(&[tokens.len()]));
         let logits = Array::of(&ops::head_logits(states, case.model.decoder.head()));
         let every = case.json["logits_every"].as_u64().unwrap() as usize;
-        let kept = logits.values.chunks_exact(logits.shape[1]).flat_map(|row| row.iter().step_by(every).copied());
+        let kept = logits
+            .values
+            .chunks_exact(logits.shape[1])
+            .flat_map(|row| row.iter().step_by(every).copied());
         let kept: Vec<f32> = kept.collect();
         let worst = difference(&kept, &numbers(&case.json["logits"][0]));
         assert!(worst < 1e-5, "{name}: {worst:e}");
@@ -90,8 +124,15 @@ fn tokens_and_logits_agree() {
 fn losses_agree() {
     for name in CASES {
         let case = case(name);
-        let loss = |loss_on| train::mean_loss(&case.model.decoder, &sequences(&case, loss_on), 4096).unwrap();
-        assert_close(loss(LossOn::Completion), &case.json["full"]["losses"][0], 1e-6, name);
+        let loss = |loss_on| {
+            loss::mean_loss(&case.model.decoder, &sequences(&case, loss_on), 4096).unwrap()
+        };
+        assert_close(
+            loss(LossOn::Completion),
+            &case.json["full"]["losses"][0],
+            1e-6,
+            name,
+        );
         assert_close(loss(LossOn::All), &case.json["loss_on_all"], 1e-6, name);
     }
 }
@@ -100,7 +141,11 @@ fn losses_agree() {
 fn every_gradient_and_three_steps_of_full_training_agree() {
     for name in CASES {
         let mut case = case(name);
-        case.model.decoder.parameters.iter_mut().for_each(|p| p.is_trained = true);
+        case.model
+            .decoder
+            .parameters
+            .iter_mut()
+            .for_each(|p| p.is_trained = true);
         check_training(&mut case, "full", 4096);
     }
 }
@@ -109,7 +154,10 @@ fn every_gradient_and_three_steps_of_full_training_agree() {
 fn every_gradient_and_three_steps_of_lora_agree() {
     for name in CASES {
         let mut case = case(name);
-        case.model = case.model.with_adapter(&case.folder.join("adapter")).unwrap();
+        case.model = case
+            .model
+            .with_adapter(&case.folder.join("adapter"))
+            .unwrap();
         check_training(&mut case, "lora", 4096);
     }
 }
@@ -117,7 +165,11 @@ fn every_gradient_and_three_steps_of_lora_agree() {
 #[test]
 fn micro_batches_add_up_to_the_same_update() {
     let mut case = case("tied");
-    case.model.decoder.parameters.iter_mut().for_each(|p| p.is_trained = true);
+    case.model
+        .decoder
+        .parameters
+        .iter_mut()
+        .for_each(|p| p.is_trained = true);
     check_training(&mut case, "full", 1);
 }
 
@@ -128,13 +180,18 @@ fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
     *decoder = decoder.tracked();
     let mut optimizer = Optimizer::new(&decoder.parameters);
     for step in 0..3 {
-        let (loss, gradient) = train::loss_and_gradient(decoder, &packed);
+        let (loss, gradient) = loss::loss_and_gradient(decoder, &packed);
         let golden = &case.json[method];
         assert_close(loss, &golden["losses"][step], 1e-5, method);
         if step == 0 {
             check_gradients(&gradient, decoder, &case.tensors, method);
         }
-        let norm = gradient.squared_norms().iter().flatten().sum::<f64>().sqrt();
+        let norm = gradient
+            .squared_norms()
+            .iter()
+            .flatten()
+            .sum::<f64>()
+            .sqrt();
         assert_close(norm, &golden["norms"][step], 1e-4, method);
         let adamw = AdamwStep {
             number: step as u32 + 1,
@@ -156,9 +213,21 @@ fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
     }
 }
 
-fn check_gradients(gradient: &Gradient, decoder: &crate::decoder::Decoder, tensors: &BTreeMap<String, Array>, method: &str) {
-    let expected = tensors.keys().filter(|name| name.starts_with(&format!("{method}.gradient."))).count();
-    assert_eq!(gradient.values().len(), expected, "as many trained tensors as PyTorch has");
+fn check_gradients(
+    gradient: &Gradient,
+    decoder: &crate::decoder::Decoder,
+    tensors: &BTreeMap<String, Array>,
+    method: &str,
+) {
+    let expected = tensors
+        .keys()
+        .filter(|name| name.starts_with(&format!("{method}.gradient.")))
+        .count();
+    assert_eq!(
+        gradient.values().len(),
+        expected,
+        "as many trained tensors as `PyTorch` has"
+    );
     for (parameter, value) in trained(&decoder.parameters).zip(gradient.values()) {
         let found = value.as_ref().expect("a gradient arrives").to_array();
         let expected = &tensors[&format!("{method}.gradient.{}", parameter.name)];
@@ -179,8 +248,17 @@ fn greedy_text_agrees_token_by_token() {
 }
 
 fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngram: Option<usize>) {
-    let prompts: Vec<String> = items(&case.json).into_iter().map(|item| item.prompt).collect();
-    let options = GenerateOptions { max_new_tokens: 32, repetition_penalty, no_repeat_ngram, penalise_prompt: true, ..Default::default() };
+    let prompts: Vec<String> = items(&case.json)
+        .into_iter()
+        .map(|item| item.prompt)
+        .collect();
+    let options = GenerateOptions {
+        max_new_tokens: 32,
+        repetition_penalty,
+        no_repeat_ngram,
+        penalise_prompt: true,
+        ..Default::default()
+    };
     let mut found = vec![Vec::new(); prompts.len()];
     let mut keep = |index: usize, completion: crate::generate::Completion| {
         found[index] = completion.tokens;
@@ -188,20 +266,38 @@ fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngr
     };
     let mut silent = |_| std::ops::ControlFlow::Continue(());
     generate(&case.model, &prompts, &options, 0, &mut silent, &mut keep).unwrap();
-    let expected: Vec<Vec<u32>> = serde_json::from_value(case.json["greedy"][label].clone()).unwrap();
-    let until_end = |tokens: &Vec<u32>| tokens.iter().copied().take_while(|t| *t != 2).collect::<Vec<u32>>();
-    assert_eq!(found, expected.iter().map(until_end).collect::<Vec<_>>(), "{label}");
+    let expected: Vec<Vec<u32>> =
+        serde_json::from_value(case.json["greedy"][label].clone()).unwrap();
+    let until_end = |tokens: &Vec<u32>| {
+        tokens
+            .iter()
+            .copied()
+            .take_while(|t| *t != 2)
+            .collect::<Vec<u32>>()
+    };
+    assert_eq!(
+        found,
+        expected.iter().map(until_end).collect::<Vec<_>>(),
+        "{label}"
+    );
 }
 
 #[test]
 fn the_likelihood_of_a_completion_is_its_loss() {
     let case = case("untied");
-    for (item, sequence) in items(&case.json).iter().zip(sequences(&case, LossOn::Completion)) {
+    for (item, sequence) in items(&case.json)
+        .iter()
+        .zip(sequences(&case, LossOn::Completion))
+    {
         let found = log_likelihood(&case.model, &item.prompt, &item.completion).unwrap();
-        assert_eq!(found.tokens.len() + 1, sequence.n_supervised(), "all but the end token");
+        assert_eq!(
+            found.tokens.len() + 1,
+            sequence.n_supervised(),
+            "all but the end token"
+        );
         let mut sequence = sequence;
         *sequence.targets.last_mut().unwrap() = None;
-        let loss = train::mean_loss(&case.model.decoder, &[sequence], 4096).unwrap();
+        let loss = loss::mean_loss(&case.model.decoder, &[sequence], 4096).unwrap();
         assert!((found.perplexity().unwrap().ln() - loss).abs() < 1e-6);
     }
 }
@@ -209,7 +305,11 @@ fn the_likelihood_of_a_completion_is_its_loss() {
 #[test]
 fn an_adapter_survives_saving_and_merging() {
     let case = case("qwen2");
-    let adapted = case.model.clone().with_adapter(&case.folder.join("adapter")).unwrap();
+    let adapted = case
+        .model
+        .clone()
+        .with_adapter(&case.folder.join("adapter"))
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     adapted.save_adapter(folder.path()).unwrap();
     let again = case.model.with_adapter(folder.path()).unwrap();
@@ -224,5 +324,8 @@ fn an_adapter_survives_saving_and_merging() {
     assert!(worst < 1e-5, "base + branch = merged: {worst:e}");
     let whole = folder.path().join("whole");
     adapted.save(&whole).unwrap();
-    assert_eq!(logits(&Model::load(&whole).unwrap()), logits(&adapted.merged()));
+    assert_eq!(
+        logits(&Model::load(&whole).unwrap()),
+        logits(&adapted.merged())
+    );
 }

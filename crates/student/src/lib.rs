@@ -9,17 +9,19 @@ use serde::{Deserialize, Serialize};
 
 pub mod adapter;
 pub mod batch;
-pub mod config;
 mod checkpoint;
+pub mod config;
 mod decoder;
 pub mod encoder;
 pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+mod loss;
 mod model;
 pub mod ops;
 pub mod optimizer;
+mod options;
 pub mod score;
 pub mod tokenizer;
 pub mod train;

@@ -36,7 +36,15 @@ pub struct ArchitectureOptions {
 
 impl Default for ArchitectureOptions {
     fn default() -> Self {
-        Self { hidden_size: 256, layers: 4, heads: 4, kv_heads: 2, intermediate_size: 704, vocabulary: 2048, context: 1024 }
+        Self {
+            hidden_size: 256,
+            layers: 4,
+            heads: 4,
+            kv_heads: 2,
+            intermediate_size: 704,
+            vocabulary: 2048,
+            context: 1024,
+        }
     }
 }
 
@@ -56,15 +64,35 @@ impl Model {
         let config = Config::load(folder)?;
         let tokenizer = Tokenizer::load(folder, &config)?;
         let decoder = Decoder::build(config, |plan| weights::load(folder, plan))?;
-        Ok(Self { decoder, lora: None, tokenizer, source: folder.display().to_string() })
+        Ok(Self {
+            decoder,
+            lora: None,
+            tokenizer,
+            source: folder.display().to_string(),
+        })
     }
 
     /// Begins from random weights, with a tokenizer trained on the given texts.
-    pub fn random<'a>(options: &ArchitectureOptions, texts: impl Iterator<Item = &'a str> + Send, seed: u64) -> Result<Self> {
-        let ArchitectureOptions { hidden_size, layers, heads, kv_heads, intermediate_size, vocabulary, context } = *options;
+    pub fn random<'a>(
+        options: &ArchitectureOptions,
+        texts: impl Iterator<Item = &'a str> + Send,
+        seed: u64,
+    ) -> Result<Self> {
+        let ArchitectureOptions {
+            hidden_size,
+            layers,
+            heads,
+            kv_heads,
+            intermediate_size,
+            vocabulary,
+            context,
+        } = *options;
         let path = Path::new("student.architecture");
         if heads == 0 || hidden_size % heads != 0 {
-            return Err(Error::option("student.architecture.heads", format!("{heads} does not divide hidden_size {hidden_size}")));
+            return Err(Error::option(
+                "student.architecture.heads",
+                format!("{heads} does not divide hidden_size {hidden_size}"),
+            ));
         }
         let tokenizer = Tokenizer::train(texts, vocabulary)?;
         // A small text has fewer merges than were asked for.
@@ -95,13 +123,21 @@ impl Model {
             "vocab_size": tokenizer.vocabulary(),
         });
         let decoder = Decoder::random(Config::from_json(path, config)?, seed);
-        Ok(Self { decoder, lora: None, tokenizer, source: "random".to_owned() })
+        Ok(Self {
+            decoder,
+            lora: None,
+            tokenizer,
+            source: "random".to_owned(),
+        })
     }
 
     /// Puts a PEFT adapter beside the weights.
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self> {
         if self.lora.is_some() {
-            return Err(Error::folder(folder, "the model carries an adapter already; merge it first"));
+            return Err(Error::folder(
+                folder,
+                "the model carries an adapter already; merge it first",
+            ));
         }
         self.lora = Some(adapter::load(&mut self.decoder, folder)?);
         Ok(self)
@@ -110,7 +146,11 @@ impl Model {
     /// Folds the adapter into the weights.
     #[must_use]
     pub fn merged(&self) -> Self {
-        Self { decoder: adapter::merge(&self.decoder), lora: None, ..self.clone() }
+        Self {
+            decoder: adapter::merge(&self.decoder),
+            lora: None,
+            ..self.clone()
+        }
     }
 
     /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
@@ -119,9 +159,18 @@ impl Model {
         let decoder = adapter::merge(&self.decoder);
         fs::create_folder(folder)?;
         self.tokenizer.save(folder)?;
-        let plan: Vec<_> = decoder.parameters.iter().map(|p| (p.name.clone(), p.value.shape())).collect();
-        weights::save_file(&folder.join("model.safetensors"), &plan, |i| decoder.parameters[i].value.to_array())?;
-        Ok(fs::write_json(&folder.join("config.json"), &decoder.config.to_json())?)
+        let plan: Vec<_> = decoder
+            .parameters
+            .iter()
+            .map(|p| (p.name.clone(), p.value.shape()))
+            .collect();
+        weights::save_file(&folder.join("model.safetensors"), &plan, |i| {
+            decoder.parameters[i].value.to_array()
+        })?;
+        Ok(fs::write_json(
+            &folder.join("config.json"),
+            &decoder.config.to_json(),
+        )?)
     }
 
     /// Saves the adapter alone, in PEFT's form; a model without one is an error.
@@ -164,6 +213,10 @@ impl Model {
 
     /// Numbers in all tensors.
     pub fn n_parameters(&self) -> usize {
-        self.decoder.parameters.iter().map(|p| p.value.shape().iter().product::<usize>()).sum()
+        self.decoder
+            .parameters
+            .iter()
+            .map(|p| p.value.shape().iter().product::<usize>())
+            .sum()
     }
 }

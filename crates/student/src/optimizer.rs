@@ -1,4 +1,4 @@
-//! AdamW with clipping by the global norm, and the schedule of its learning rate.
+//! `AdamW` with clipping by the global norm, and the schedule of its learning rate.
 
 use burn::tensor::Gradients;
 use serde::{Deserialize, Serialize};
@@ -41,16 +41,17 @@ impl Warmup {
     /// How many steps of `total` warm up.
     pub(crate) fn steps(self, total: usize) -> usize {
         match self {
-            Self::Ratio(ratio) => (ratio * total as f64).ceil() as usize,
+            Self::Ratio(ratio) => crate::options::count(ratio * total as f64),
             Self::Steps(steps) => steps,
         }
     }
 
     pub(crate) fn check(self) -> Result<()> {
         match self {
-            Self::Ratio(ratio) if !(0.0..=1.0).contains(&ratio) => {
-                Err(Error::option("student.train.warmup.ratio", format!("{ratio} is not between 0 and 1")))
-            }
+            Self::Ratio(ratio) if !(0.0..=1.0).contains(&ratio) => Err(Error::option(
+                "student.train.warmup.ratio",
+                format!("{ratio} is not between 0 and 1"),
+            )),
             _ => Ok(()),
         }
     }
@@ -70,14 +71,19 @@ impl Schedule {
         match self {
             Self::Constant {} => 1.0,
             Self::Linear { floor } => left(floor, 1.0 - done),
-            Self::Cosine { floor } => left(floor, 0.5 * (1.0 + (std::f64::consts::PI * done).cos())),
+            Self::Cosine { floor } => {
+                left(floor, 0.5 * (1.0 + (std::f64::consts::PI * done).cos()))
+            }
         }
     }
 
     pub(crate) fn check(self) -> Result<()> {
         match self {
             Self::Linear { floor } | Self::Cosine { floor } if !(0.0..=1.0).contains(&floor) => {
-                Err(Error::option("student.train.schedule.floor", format!("{floor} is not between 0 and 1")))
+                Err(Error::option(
+                    "student.train.schedule.floor",
+                    format!("{floor} is not between 0 and 1"),
+                ))
             }
             _ => Ok(()),
         }
@@ -114,7 +120,10 @@ impl Gradient {
             Value::Vector(tensor) => ops::squared_norm(tensor),
             Value::Matrix(tensor) => ops::squared_norm(tensor),
         };
-        self.0.iter().map(|value| value.as_ref().map(norm)).collect()
+        self.0
+            .iter()
+            .map(|value| value.as_ref().map(norm))
+            .collect()
     }
 
     #[cfg(test)]
@@ -130,7 +139,7 @@ pub(crate) enum State {
     Matrix(Moments<2>),
 }
 
-/// AdamW's memory: one state a trained parameter, in their order.
+/// The memory of `AdamW`: one state a trained parameter, in their order.
 #[derive(Debug)]
 pub(crate) struct Optimizer {
     pub(crate) states: Vec<State>,
@@ -143,27 +152,45 @@ impl Optimizer {
             Value::Vector(tensor) => State::Vector(Moments::zeros_like(tensor)),
             Value::Matrix(tensor) => State::Matrix(Moments::zeros_like(tensor)),
         };
-        Self { states: trained(parameters).map(zero).collect() }
+        Self {
+            states: trained(parameters).map(zero).collect(),
+        }
     }
 
     /// Updates every trained parameter; weights of norms and biases do not decay.
-    pub(crate) fn update(&mut self, parameters: &mut [Parameter], gradient: Gradient, step: &AdamwStep) {
-        let undecayed = AdamwStep { weight_decay: 0.0, ..*step };
+    pub(crate) fn update(
+        &mut self,
+        parameters: &mut [Parameter],
+        gradient: Gradient,
+        step: &AdamwStep,
+    ) {
+        let undecayed = AdamwStep {
+            weight_decay: 0.0,
+            ..*step
+        };
         let states = std::mem::take(&mut self.states);
-        let trained = parameters.iter_mut().filter(|parameter| parameter.is_trained);
-        self.states = trained.zip(states).zip(gradient.0).map(|((parameter, state), grad)| match (&mut parameter.value, state, grad) {
-            (Value::Vector(tensor), State::Vector(moments), Some(Value::Vector(grad))) => {
-                let (new, moments) = ops::adamw(take(tensor), grad, moments, &undecayed);
-                *tensor = new;
-                State::Vector(moments)
-            }
-            (Value::Matrix(tensor), State::Matrix(moments), Some(Value::Matrix(grad))) => {
-                let (new, moments) = ops::adamw(take(tensor), grad, moments, step);
-                *tensor = new;
-                State::Matrix(moments)
-            }
-            (_, state, _) => state,
-        }).collect();
+        let trained = parameters
+            .iter_mut()
+            .filter(|parameter| parameter.is_trained);
+        self.states = trained
+            .zip(states)
+            .zip(gradient.0)
+            .map(
+                |((parameter, state), grad)| match (&mut parameter.value, state, grad) {
+                    (Value::Vector(tensor), State::Vector(moments), Some(Value::Vector(grad))) => {
+                        let (new, moments) = ops::adamw(take(tensor), grad, moments, &undecayed);
+                        *tensor = new;
+                        State::Vector(moments)
+                    }
+                    (Value::Matrix(tensor), State::Matrix(moments), Some(Value::Matrix(grad))) => {
+                        let (new, moments) = ops::adamw(take(tensor), grad, moments, step);
+                        *tensor = new;
+                        State::Matrix(moments)
+                    }
+                    (_, state, _) => state,
+                },
+            )
+            .collect();
     }
 }
 
@@ -184,18 +211,31 @@ mod tests {
 
     #[test]
     fn the_rate_rises_then_falls_to_its_floor() {
-        let shares = |schedule: Schedule| -> Vec<f64> { (1..=6).map(|step| schedule.share(step, 2, 6)).collect() };
-        assert_eq!(shares(Schedule::Constant {}), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]);
-        assert_eq!(shares(Schedule::Linear { floor: 0.0 }), [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]);
+        let shares = |schedule: Schedule| -> Vec<f64> {
+            (1..=6).map(|step| schedule.share(step, 2, 6)).collect()
+        };
+        assert_eq!(
+            shares(Schedule::Constant {}),
+            [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
+        );
+        assert_eq!(
+            shares(Schedule::Linear { floor: 0.0 }),
+            [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+        );
         assert!((shares(Schedule::Linear { floor: 0.5 })[5] - 0.625).abs() < 1e-12);
         let cosine = shares(Schedule::Cosine { floor: 0.1 });
-        assert!(cosine.windows(2).skip(2).all(|pair| pair[0] > pair[1]), "{cosine:?}");
+        assert!(
+            cosine.windows(2).skip(2).all(|pair| pair[0] > pair[1]),
+            "{cosine:?}"
+        );
         assert!((cosine[4] - 0.55).abs() < 1e-12, "{cosine:?}");
     }
 
     #[test]
     fn a_warm_up_longer_than_the_training_only_rises() {
-        let shares: Vec<f64> = (1..=3).map(|step| Schedule::Cosine { floor: 0.0 }.share(step, 10, 3)).collect();
+        let shares: Vec<f64> = (1..=3)
+            .map(|step| Schedule::Cosine { floor: 0.0 }.share(step, 10, 3))
+            .collect();
         assert_eq!(shares, [0.1, 0.2, 0.3]);
         assert_eq!(Warmup::Ratio(0.1).steps(25), 3);
     }

@@ -27,18 +27,31 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
     let mut read = model.tokenizer().prompt(prompt);
     let tokens = model.tokenizer().completion(completion);
     if tokens.is_empty() {
-        return Ok(Likelihood { tokens, log_probabilities: Vec::new() });
+        return Ok(Likelihood {
+            tokens,
+            log_probabilities: Vec::new(),
+        });
     }
     let n_prompt = read.len();
     read.extend(&tokens[..tokens.len() - 1]);
     if n_prompt == 0 || read.len() > model.context_tokens() {
-        let what = format!("{n_prompt} tokens of prompt and {} of completion; the context is {}", tokens.len(), model.context_tokens());
-        return Err(Error::Item { id: completion.to_owned(), what });
+        let what = format!(
+            "{n_prompt} tokens of prompt and {} of completion; the context is {}",
+            tokens.len(),
+            model.context_tokens()
+        );
+        return Err(Error::Item {
+            id: completion.to_owned(),
+            what,
+        });
     }
     let decoder = model.decoder.plain();
     let states = decoder.states(&read, &Layout::new(&[read.len()]));
     let targets = (0..read.len()).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
     let targets: Vec<Option<u32>> = targets.collect();
     let found = ops::head_log_likelihood(states, decoder.head(), None, &targets);
-    Ok(Likelihood { tokens, log_probabilities: found.into_iter().flatten().collect() })
+    Ok(Likelihood {
+        tokens,
+        log_probabilities: found.into_iter().flatten().collect(),
+    })
 }

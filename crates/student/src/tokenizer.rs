@@ -49,29 +49,61 @@ impl Tokenizer {
             }
         }
         let settings = folder.join("tokenizer_config.json");
-        let settings = if settings.is_file() { fs::read_json(&settings)? } else { Value::Null };
-        let inner = tokenizers::Tokenizer::from_bytes(&files[0].1).map_err(|e| Error::folder(&path, format!("not a tokenizer: {e}")))?;
+        let settings = if settings.is_file() {
+            fs::read_json(&settings)?
+        } else {
+            Value::Null
+        };
+        let inner = tokenizers::Tokenizer::from_bytes(&files[0].1)
+            .map_err(|e| Error::folder(&path, format!("not a tokenizer: {e}")))?;
         Self::from_parts(inner, &settings, config, files, &path)
     }
 
     /// Trains a byte-level BPE on the given texts.
-    pub fn train<'a>(texts: impl Iterator<Item = &'a str> + Send, vocabulary: usize) -> Result<Self> {
+    ///
+    /// # Panics
+    /// Never: the template and the JSON are our own.
+    pub fn train<'a>(
+        texts: impl Iterator<Item = &'a str> + Send,
+        vocabulary: usize,
+    ) -> Result<Self> {
         let special = ["<pad>", "<bos>", "<eos>"];
         let smallest = 256 + special.len();
         if vocabulary < smallest {
-            return Err(Error::option("student.architecture.vocabulary", format!("{vocabulary} is too small; a byte-level tokenizer needs {smallest}")));
+            return Err(Error::option(
+                "student.architecture.vocabulary",
+                format!("{vocabulary} is too small; a byte-level tokenizer needs {smallest}"),
+            ));
         }
         let mut trainer = BpeTrainer::builder()
             .vocab_size(vocabulary)
             .min_frequency(2)
             .show_progress(false)
-            .special_tokens(special.iter().map(|text| AddedToken::from(*text, true)).collect())
+            .special_tokens(
+                special
+                    .iter()
+                    .map(|text| AddedToken::from(*text, true))
+                    .collect(),
+            )
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .build();
         let byte_level = ByteLevel::new(false, true, true);
-        let mut model = TokenizerImpl::<BPE, tokenizers::NormalizerWrapper, ByteLevel, TemplateProcessing, ByteLevelDecoder>::new(BPE::default());
-        model.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
-        let fault = |e: tokenizers::Error| Error::option("student.architecture.vocabulary", format!("the tokenizer cannot be trained: {e}"));
+        let mut model = TokenizerImpl::<
+            BPE,
+            tokenizers::NormalizerWrapper,
+            ByteLevel,
+            TemplateProcessing,
+            ByteLevelDecoder,
+        >::new(BPE::default());
+        model
+            .with_pre_tokenizer(Some(byte_level))
+            .with_decoder(Some(byte_level));
+        let fault = |e: tokenizers::Error| {
+            Error::option(
+                "student.architecture.vocabulary",
+                format!("the tokenizer cannot be trained: {e}"),
+            )
+        };
         model.train(&mut trainer, texts).map_err(fault)?;
         let template = TemplateProcessing::builder()
             .try_single("<bos> $A")
@@ -89,22 +121,54 @@ impl Tokenizer {
         settings["clean_up_tokenization_spaces"] = json!(false);
         let generation = json!({"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0});
         let text = |json: &Value| serde_json::to_vec_pretty(json).expect("JSON of ours");
-        let files = [("tokenizer.json", json), ("tokenizer_config.json", text(&settings)), ("special_tokens_map.json", text(&names)), ("generation_config.json", text(&generation))];
-        let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
-        Ok(Self { inner, prefix: vec![1], files })
+        let files = [
+            ("tokenizer.json", json),
+            ("tokenizer_config.json", text(&settings)),
+            ("special_tokens_map.json", text(&names)),
+            ("generation_config.json", text(&generation)),
+        ];
+        let files = files
+            .into_iter()
+            .map(|(name, bytes)| (name.to_owned(), bytes))
+            .collect();
+        Ok(Self {
+            inner,
+            prefix: vec![1],
+            files,
+        })
     }
 
-    fn from_parts(inner: tokenizers::Tokenizer, settings: &Value, config: &Config, files: Vec<(String, Vec<u8>)>, path: &Path) -> Result<Self> {
+    fn from_parts(
+        inner: tokenizers::Tokenizer,
+        settings: &Value,
+        config: &Config,
+        files: Vec<(String, Vec<u8>)>,
+        path: &Path,
+    ) -> Result<Self> {
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize;
         if largest >= config.vocabulary {
-            return Err(Error::folder(path, format!("holds token {largest}, but the model's embedding has {} rows; the folder mixes two models", config.vocabulary)));
+            return Err(Error::folder(
+                path,
+                format!(
+                    "holds token {largest}, but the model's embedding has {} rows; the folder mixes two models",
+                    config.vocabulary
+                ),
+            ));
         }
-        let mut tokenizer = Self { inner, prefix: Vec::new(), files };
+        let mut tokenizer = Self {
+            inner,
+            prefix: Vec::new(),
+            files,
+        };
         // What the post-processor puts before a text; an end token that it adds belongs to none.
         let mut prefix = tokenizer.encode("", true);
         prefix.retain(|id| !config.eos.contains(id) || Some(*id) == config.bos);
-        let named = settings["bos_token"].as_str().or(settings["bos_token"]["content"].as_str());
-        let bos = named.and_then(|text| tokenizer.inner.token_to_id(text)).or(config.bos);
+        let named = settings["bos_token"]
+            .as_str()
+            .or(settings["bos_token"]["content"].as_str());
+        let bos = named
+            .and_then(|text| tokenizer.inner.token_to_id(text))
+            .or(config.bos);
         match (settings["add_bos_token"].as_bool(), bos) {
             (Some(true), Some(bos)) if prefix.first() != Some(&bos) => prefix.insert(0, bos),
             (Some(false), Some(bos)) => prefix.retain(|id| *id != bos),
@@ -160,7 +224,11 @@ impl Tokenizer {
 mod tests {
     use super::*;
 
-    const TEXTS: [&str; 3] = ["the cat sat on the mat", "the dog sat on the log", "ice floats, iron sinks – héhé"];
+    const TEXTS: [&str; 3] = [
+        "the cat sat on the mat",
+        "the dog sat on the log",
+        "ice floats, iron sinks – héhé",
+    ];
 
     #[test]
     fn a_trained_tokenizer_returns_every_text() {
@@ -187,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_vocabulary_without_room_for_bytes_is_refused() {
-        let error = Tokenizer::train(TEXTS.into_iter(), 100).unwrap_err().to_string();
+        let error = Tokenizer::train(TEXTS.into_iter(), 100)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("needs 259"), "{error}");
     }
 }

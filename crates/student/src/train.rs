@@ -6,119 +6,22 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::record::Step;
-use stillhouse_core::{fs, jsonl};
 
-use crate::adapter::{self, LoraOptions};
-use crate::batch::{self, Item, LossOn, Packed, Sequence};
+use crate::adapter;
+use crate::batch::{self, Item, Sequence};
 use crate::checkpoint::{self, Best, Progress};
-use crate::decoder::{Decoder, Value};
 use crate::error::{Error, Result};
+use crate::loss::{loss_and_gradient, mean_loss};
 use crate::model::Model;
-use crate::ops::{self, AdamwStep};
-use crate::optimizer::{Gradient, Optimizer, Schedule, Warmup, trained};
+use crate::ops::AdamwStep;
+use crate::optimizer::{Optimizer, trained};
 
-/// What training changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Every weight.
-    #[default]
-    Full,
-    /// Low-rank branches beside frozen weights.
-    Lora,
-}
-
-/// How a student is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainOptions {
-    /// What training changes: every weight ("full") or low-rank branches beside them ("lora").
-    pub method: Method,
-    /// The size of the branches where the method is "lora".
-    pub lora: LoraOptions,
-    /// Passes over the training items; a fraction is allowed.
-    pub epochs: f64,
-    /// Updates in all; where given, `epochs` does not count.
-    pub steps: Option<usize>,
-    /// Items per update.
-    pub batch_size: usize,
-    /// Tokens that go through the model at once; more items of an update follow in further passes.
-    pub micro_batch_tokens: usize,
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// How the rate rises at first: over a share of all steps or over a number of steps.
-    pub warmup: Warmup,
-    /// How the rate falls afterwards: "constant", "linear" or "cosine", the last two down to a floor.
-    pub schedule: Schedule,
-    /// Decay of weights, decoupled from the gradient; norms and biases do not decay.
-    pub weight_decay: f64,
-    /// How much of the running mean of gradients, and of their squares, is kept at each step.
-    pub betas: [f64; 2],
-    /// Largest norm of the whole gradient; a longer one is shortened to it.
-    pub clip: Option<f64>,
-    /// Which tokens carry loss: those of the completion, or all.
-    pub loss_on: LossOn,
-    /// How often the validation loss is measured in an epoch.
-    pub validate_per_epoch: usize,
-    /// Stop after this many validations without a better one.
-    pub patience: Option<usize>,
-    /// Seconds between checkpoints.
-    pub checkpoint_seconds: f64,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            method: Method::default(),
-            lora: LoraOptions::default(),
-            epochs: 3.0,
-            steps: None,
-            batch_size: 8,
-            micro_batch_tokens: 4096,
-            learning_rate: 1e-3,
-            warmup: Warmup::Ratio(0.05),
-            schedule: Schedule::Cosine { floor: 0.0 },
-            weight_decay: 0.0,
-            betas: [0.9, 0.999],
-            clip: Some(1.0),
-            loss_on: LossOn::default(),
-            validate_per_epoch: 2,
-            patience: None,
-            checkpoint_seconds: 30.0,
-        }
-    }
-}
-
-impl TrainOptions {
-    /// Complains of values that cannot work, by their keys.
-    pub fn check(&self) -> Result<()> {
-        let above_0 = |key: &str, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(()),
-            false => Err(Error::option(format!("student.train.{key}"), format!("{value} is not above 0"))),
-        };
-        above_0("epochs", self.epochs)?;
-        above_0("steps", self.steps.unwrap_or(1) as f64)?;
-        above_0("batch_size", self.batch_size as f64)?;
-        above_0("micro_batch_tokens", self.micro_batch_tokens as f64)?;
-        above_0("learning_rate", self.learning_rate)?;
-        above_0("clip", self.clip.unwrap_or(1.0))?;
-        above_0("validate_per_epoch", self.validate_per_epoch as f64)?;
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return Err(Error::option("student.train.weight_decay", format!("{} is below 0", self.weight_decay)));
-        }
-        if !self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
-            return Err(Error::option("student.train.betas", format!("{:?} are not both from 0 to below 1", self.betas)));
-        }
-        self.warmup.check()?;
-        self.schedule.check()?;
-        self.lora.check()
-    }
-}
+use crate::options::count;
+pub use crate::options::{Method, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -141,8 +44,20 @@ pub struct Trained {
 /// `clock` tells seconds and decides nothing but when a checkpoint is due.
 /// A training that was stopped or killed goes on from its last checkpoint, and ends as if it had
 /// never been stopped.
-#[expect(clippy::too_many_arguments, reason = "what varies comes in through the door")]
-pub fn train(base: Model, train: &[Item], validation: &[Item], options: &TrainOptions, seed: u64, folder: &Path, clock: &dyn Fn() -> f64, observe: &mut Observer<'_>) -> Result<Trained> {
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what varies comes in through the door"
+)]
+pub fn train(
+    base: Model,
+    train: &[Item],
+    validation: &[Item],
+    options: &TrainOptions,
+    seed: u64,
+    folder: &Path,
+    clock: &dyn Fn() -> f64,
+    observe: &mut Observer<'_>,
+) -> Result<Trained> {
     options.check()?;
     fs::create_folder(folder)?;
     let data = Data::new(&base, train, validation, options, observe)?;
@@ -162,18 +77,35 @@ struct Data {
 }
 
 impl Data {
-    fn new(model: &Model, train: &[Item], validation: &[Item], options: &TrainOptions, observe: &mut Observer<'_>) -> Result<Self> {
+    fn new(
+        model: &Model,
+        train: &[Item],
+        validation: &[Item],
+        options: &TrainOptions,
+        observe: &mut Observer<'_>,
+    ) -> Result<Self> {
         let mut read = |split: &str, items: &[Item]| -> Result<Vec<Sequence>> {
             let (sequences, refused) = batch::sequences(model, items, options.loss_on)?;
             if !refused.is_empty() {
-                let text = format!("{} of {} {split} items are left out: {}", refused.len(), items.len(), refused.join("; "));
+                let text = format!(
+                    "{} of {} {split} items are left out: {}",
+                    refused.len(),
+                    items.len(),
+                    refused.join("; ")
+                );
                 tell(observe, Event::Warning { text })?;
             }
             Ok(sequences)
         };
-        let data = Self { train: read("training", train)?, validation: read("validation", validation)? };
+        let data = Self {
+            train: read("training", train)?,
+            validation: read("validation", validation)?,
+        };
         if data.train.is_empty() {
-            return Err(Error::Item { id: "none".to_owned(), what: "there is nothing to train on".to_owned() });
+            return Err(Error::Item {
+                id: "none".to_owned(),
+                what: "there is nothing to train on".to_owned(),
+            });
         }
         Ok(data)
     }
@@ -207,42 +139,87 @@ struct Update {
 }
 
 impl<'a> Training<'a> {
-    fn begin(mut model: Model, data: &'a Data, options: &'a TrainOptions, seed: u64, folder: &'a Path, observe: &mut Observer<'_>) -> Result<Self> {
+    fn begin(
+        mut model: Model,
+        data: &'a Data,
+        options: &'a TrainOptions,
+        seed: u64,
+        folder: &'a Path,
+        observe: &mut Observer<'_>,
+    ) -> Result<Self> {
         match options.method {
             Method::Full => {
                 model = model.merged();
-                model.decoder.parameters.iter_mut().for_each(|parameter| parameter.is_trained = true);
-            }
-            Method::Lora => match &model.lora {
-                Some(_) => tell(observe, Event::Note { text: "training goes on with the model's own adapter".to_owned() })?,
-                None => {
-                    adapter::attach(&mut model.decoder, &options.lora, seed);
-                    model.lora = Some(options.lora.clone());
+                for parameter in &mut model.decoder.parameters {
+                    parameter.is_trained = true;
                 }
-            },
+            }
+            Method::Lora if model.lora.is_some() => {
+                let text = "training goes on with the model's own adapter".to_owned();
+                tell(observe, Event::Note { text })?;
+            }
+            Method::Lora => {
+                adapter::attach(&mut model.decoder, &options.lora, seed);
+                model.lora = Some(options.lora.clone());
+            }
         }
-        let fingerprint = fingerprint(&model, data, options, seed);
+        let sequences = data.train.iter().chain(&data.validation);
+        let fingerprint =
+            checkpoint::fingerprint(&model.decoder.parameters, sequences, options, seed);
         model.decoder = model.decoder.tracked();
         let mut optimizer = Optimizer::new(&model.decoder.parameters);
-        let total = options.steps.unwrap_or((options.epochs * data.epoch_steps(options) as f64).ceil() as usize);
-        let found = checkpoint::load(folder, &fingerprint, &mut model.decoder.parameters, &mut optimizer)?;
+        let total = options
+            .steps
+            .unwrap_or(count(options.epochs * data.epoch_steps(options) as f64));
+        let found = checkpoint::load(
+            folder,
+            &fingerprint,
+            &mut model.decoder.parameters,
+            &mut optimizer,
+        )?;
         let log = folder.join("steps.jsonl");
         let done = found.as_ref().map_or(0, |progress| progress.step);
         let log = open_log(&log, done)?;
         let progress = match found {
             Ok(progress) => {
-                tell(observe, Event::Resumed { what: format!("step {} of {total}", progress.step) })?;
+                tell(
+                    observe,
+                    Event::Resumed {
+                        what: format!("step {} of {total}", progress.step),
+                    },
+                )?;
                 progress
             }
             Err(reason) => {
                 if let Some(reason) = reason {
-                    tell(observe, Event::Warning { text: format!("{reason}; training starts over") })?;
+                    tell(
+                        observe,
+                        Event::Warning {
+                            text: format!("{reason}; training starts over"),
+                        },
+                    )?;
                     checkpoint::remove(folder)?;
                 }
-                Progress { step: 0, best: None, first_validation_loss: None, n_waited: 0 }
+                Progress {
+                    step: 0,
+                    best: None,
+                    first_validation_loss: None,
+                    n_waited: 0,
+                }
             }
         };
-        Ok(Self { model, optimizer, progress, data, options, seed, folder, log, fingerprint, total })
+        Ok(Self {
+            model,
+            optimizer,
+            progress,
+            data,
+            options,
+            seed,
+            folder,
+            log,
+            fingerprint,
+            total,
+        })
     }
 
     fn steps(&mut self, clock: &dyn Fn() -> f64, observe: &mut Observer<'_>) -> Result<()> {
@@ -259,7 +236,7 @@ impl<'a> Training<'a> {
             let step = self.progress.step + 1;
             let update = self.update(step)?;
             self.progress.step = step;
-            let is_due = step == self.total || step % self.validation_steps() == 0;
+            let is_due = step == self.total || step.is_multiple_of(self.validation_steps());
             let validation_loss = if is_due { self.validate()? } else { None };
             self.record(&update, validation_loss)?;
             // From here on the step is done: whoever stops now stops after it.
@@ -275,21 +252,28 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// One update: forward and backward over its items, checks, clipping, AdamW.
+    /// One update: forward and backward over its items, checks, clipping, `AdamW`.
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
         let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
         let (loss, gradient) = loss_and_gradient(&self.model.decoder, &packed);
         if !loss.is_finite() {
-            return Err(Error::NotFinite { step, what: "the loss".to_owned() });
+            return Err(Error::NotFinite {
+                step,
+                what: "the loss".to_owned(),
+            });
         }
         let norms = gradient.squared_norms();
         self.audit(step, &norms)?;
         let gradient_norm = norms.iter().flatten().sum::<f64>().sqrt();
-        let share = options.schedule.share(step, options.warmup.steps(self.total), self.total);
+        let share = options
+            .schedule
+            .share(step, options.warmup.steps(self.total), self.total);
         let learning_rate = options.learning_rate * share;
         // As PyTorch's clip_grad_norm_.
-        let grad_scale = options.clip.map_or(1.0, |most| (most / (gradient_norm + 1e-6)).min(1.0));
+        let grad_scale = options
+            .clip
+            .map_or(1.0, |most| (most / (gradient_norm + 1e-6)).min(1.0));
         let adamw = AdamwStep {
             number: step as u32,
             learning_rate: learning_rate as f32,
@@ -299,34 +283,59 @@ impl<'a> Training<'a> {
             grad_scale: grad_scale as f32,
             ..AdamwStep::default()
         };
-        self.optimizer.update(&mut self.model.decoder.parameters, gradient, &adamw);
+        self.optimizer
+            .update(&mut self.model.decoder.parameters, gradient, &adamw);
         let tokens = packed.iter().map(|part| part.tokens.len()).sum();
-        let supervised_tokens = packed.iter().map(|part| part.targets.iter().flatten().count()).sum();
-        Ok(Update { loss, gradient_norm, learning_rate, tokens, supervised_tokens })
+        let supervised_tokens = packed
+            .iter()
+            .map(|part| part.targets.iter().flatten().count())
+            .sum();
+        Ok(Update {
+            loss,
+            gradient_norm,
+            learning_rate,
+            tokens,
+            supervised_tokens,
+        })
     }
 
     /// Every trained tensor must receive a finite gradient, and in the first step one that is not
-    /// zero; LoRA's A in the second, because B starts from zero.
+    /// zero; `LoRA`'s A in the second, because B starts from zero.
     fn audit(&self, step: usize, norms: &[Option<f64>]) -> Result<()> {
-        let named = || trained(&self.model.decoder.parameters).map(|p| p.name.as_str()).zip(norms);
-        if let Some((name, _)) = named().find(|(_, norm)| norm.is_some_and(|n| !n.is_finite())) {
-            return Err(Error::NotFinite { step, what: format!("the gradient of {name}") });
-        }
-        let is_due = |name: &str| match name.ends_with("lora_A.weight") {
-            true => step == 2,
-            false => step == 1,
+        let named = || {
+            trained(&self.model.decoder.parameters)
+                .map(|p| p.name.as_str())
+                .zip(norms)
         };
+        if let Some((name, _)) = named().find(|(_, norm)| norm.is_some_and(|n| !n.is_finite())) {
+            return Err(Error::NotFinite {
+                step,
+                what: format!("the gradient of {name}"),
+            });
+        }
+        let is_due = |name: &str| step == 1 + usize::from(name.ends_with("lora_A.weight"));
         let silent = named().filter(|(name, norm)| is_due(name) && norm.is_none_or(|n| n == 0.0));
         let tensors: Vec<String> = silent.map(|(name, _)| name.to_owned()).collect();
-        if tensors.is_empty() { Ok(()) } else { Err(Error::NoGradient { step, tensors }) }
+        if tensors.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::NoGradient { step, tensors })
+        }
     }
 
     /// The items of one update; the order is drawn anew for each epoch.
     fn items_of(&self, step: usize) -> impl Iterator<Item = &'a Sequence> + use<'a> {
         let (data, size) = (self.data, self.options.batch_size);
-        let (epoch, place) = ((step - 1) / self.epoch_steps(), (step - 1) % self.epoch_steps());
+        let (epoch, place) = (
+            (step - 1) / self.epoch_steps(),
+            (step - 1) % self.epoch_steps(),
+        );
         let order = batch::order(data.train.len(), epoch, self.seed);
-        order.into_iter().skip(place * size).take(size).map(move |index| &data.train[index])
+        order
+            .into_iter()
+            .skip(place * size)
+            .take(size)
+            .map(move |index| &data.train[index])
     }
 
     fn epoch_steps(&self) -> usize {
@@ -340,32 +349,58 @@ impl<'a> Training<'a> {
     /// Mean loss over the validation split's supervised tokens; `None` without a split.
     fn validate(&self) -> Result<Option<f64>> {
         let decoder = self.model.decoder.plain();
-        let loss = mean_loss(&decoder, &self.data.validation, self.options.micro_batch_tokens);
+        let loss = mean_loss(
+            &decoder,
+            &self.data.validation,
+            self.options.micro_batch_tokens,
+        );
         match loss {
-            Some(loss) if !loss.is_finite() => {
-                Err(Error::NotFinite { step: self.progress.step, what: "the validation loss".to_owned() })
-            }
+            Some(loss) if !loss.is_finite() => Err(Error::NotFinite {
+                step: self.progress.step,
+                what: "the validation loss".to_owned(),
+            }),
             _ => Ok(loss),
         }
     }
 
     fn keep_if_best(&mut self, loss: f64, observe: &mut Observer<'_>) -> Result<()> {
         let step = self.progress.step;
-        let is_best = self.progress.best.as_ref().is_none_or(|best| loss < best.loss);
+        let is_best = self
+            .progress
+            .best
+            .as_ref()
+            .is_none_or(|best| loss < best.loss);
         if is_best {
             let values = trained(&self.model.decoder.parameters).map(|p| p.value.clone().plain());
-            self.progress.best = Some(Best { step, loss, values: values.collect() });
+            self.progress.best = Some(Best {
+                step,
+                loss,
+                values: values.collect(),
+            });
             self.progress.n_waited = 0;
         } else {
             self.progress.n_waited += 1;
         }
-        Ok(tell(observe, Event::Validated { step, loss, is_best })?)
+        Ok(tell(
+            observe,
+            Event::Validated {
+                step,
+                loss,
+                is_best,
+            },
+        )?)
     }
 
     fn is_patience_over(&self, observe: &mut Observer<'_>) -> Result<bool> {
-        let is_over = self.options.patience.is_some_and(|patience| self.progress.n_waited >= patience);
+        let is_over = self
+            .options
+            .patience
+            .is_some_and(|patience| self.progress.n_waited >= patience);
         if is_over {
-            let text = format!("stopped early after step {}: {} validations without a better one", self.progress.step, self.progress.n_waited);
+            let text = format!(
+                "stopped early after step {}: {} validations without a better one",
+                self.progress.step, self.progress.n_waited
+            );
             tell(observe, Event::Note { text })?;
         }
         Ok(is_over)
@@ -386,15 +421,30 @@ impl<'a> Training<'a> {
     }
 
     fn tell_step(&self, update: &Update, observe: &mut Observer<'_>) -> Result<()> {
-        let &Update { loss, gradient_norm, learning_rate, tokens, .. } = update;
-        let event = Event::Step { step: self.progress.step, total: self.total, loss, learning_rate, gradient_norm, tokens };
+        let &Update {
+            loss,
+            gradient_norm,
+            learning_rate,
+            tokens,
+            ..
+        } = update;
+        let event = Event::Step {
+            step: self.progress.step,
+            total: self.total,
+            loss,
+            learning_rate,
+            gradient_norm,
+            tokens,
+        };
         Ok(tell(observe, event)?)
     }
 
     /// Says what will be trained on, with one example whose trained tokens are marked.
     fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
         let parameters = &self.model.decoder.parameters;
-        let n_trained: usize = trained(parameters).map(|p| p.value.shape().iter().product::<usize>()).sum();
+        let n_trained: usize = trained(parameters)
+            .map(|p| p.value.shape().iter().product::<usize>())
+            .sum();
         let supervised: usize = self.data.train.iter().map(Sequence::n_supervised).sum();
         let read: usize = self.data.train.iter().map(|s| s.tokens.len()).sum();
         let text = format!(
@@ -404,7 +454,10 @@ impl<'a> Training<'a> {
             self.data.train.len(),
         );
         tell(observe, Event::Note { text })?;
-        let text = format!("one item, its trained tokens between « and »: {}", self.marked(&self.data.train[0]));
+        let text = format!(
+            "one item, its trained tokens between « and »: {}",
+            self.marked(&self.data.train[0])
+        );
         Ok(tell(observe, Event::Note { text })?)
     }
 
@@ -416,9 +469,16 @@ impl<'a> Training<'a> {
         let mut text = String::new();
         let mut from = 0;
         while from < tokens.len() {
-            let to = (from + 1..tokens.len()).find(|at| is_trained(*at) != is_trained(from)).unwrap_or(tokens.len());
+            let to = (from + 1..tokens.len())
+                .find(|at| is_trained(*at) != is_trained(from))
+                .unwrap_or(tokens.len());
             let span = tokenizer.decode_all(&tokens[from..to]);
-            text += &if is_trained(from) { format!("«{span}»") } else { span };
+            let marks = if is_trained(from) {
+                ["«", "»"]
+            } else {
+                ["", ""]
+            };
+            text.extend([marks[0], &span, marks[1]]);
             from = to;
         }
         text
@@ -426,7 +486,13 @@ impl<'a> Training<'a> {
 
     fn save_checkpoint(&self) -> Result<()> {
         self.log.sync()?;
-        checkpoint::save(self.folder, &self.fingerprint, &self.model.decoder.parameters, &self.optimizer, &self.progress)
+        checkpoint::save(
+            self.folder,
+            &self.fingerprint,
+            &self.model.decoder.parameters,
+            &self.optimizer,
+            &self.progress,
+        )
     }
 
     /// Puts the best student back, saves it under its name, and removes the checkpoint.
@@ -434,8 +500,14 @@ impl<'a> Training<'a> {
         let steps = self.progress.step;
         let (mut best_step, mut validation_loss) = (steps, None);
         if let Some(best) = self.progress.best.take() {
-            let live = self.model.decoder.parameters.iter_mut().filter(|parameter| parameter.is_trained);
-            live.zip(best.values).for_each(|(parameter, value)| parameter.value = value);
+            let live = self
+                .model
+                .decoder
+                .parameters
+                .iter_mut()
+                .filter(|parameter| parameter.is_trained);
+            live.zip(best.values)
+                .for_each(|(parameter, value)| parameter.value = value);
             (best_step, validation_loss) = (best.step, Some(best.loss));
         }
         self.model.decoder = self.model.decoder.plain();
@@ -453,78 +525,40 @@ impl<'a> Training<'a> {
         fs::rename(&part, &self.folder.join(name))?;
         self.log.sync()?;
         checkpoint::remove(self.folder)?;
-        tell(observe, Event::Note { text: format!("the student after step {best_step} of {steps} is saved in {name}/") })?;
+        tell(
+            observe,
+            Event::Note {
+                text: format!("the student after step {best_step} of {steps} is saved in {name}/"),
+            },
+        )?;
         let first_validation_loss = self.progress.first_validation_loss;
-        Ok(Trained { model: self.model, steps, best_step, validation_loss, first_validation_loss })
+        Ok(Trained {
+            model: self.model,
+            steps,
+            best_step,
+            validation_loss,
+            first_validation_loss,
+        })
     }
 }
 
-/// The mean loss over all supervised tokens of the micro-batches, and its gradient.
-pub(crate) fn loss_and_gradient(decoder: &Decoder, packed: &[Packed]) -> (f64, Gradient) {
-    let total: f64 = packed.iter().map(weight).sum();
-    let parts = packed.iter().map(|part| backward(decoder, part, weight(part) / total));
-    let sum = parts.reduce(|(loss, sum), (part_loss, part)| (loss + part_loss, sum.add(part)));
-    sum.expect("an update has at least one item")
-}
-
-/// The loss of one pass times `share`, and its gradient.
-fn backward(decoder: &Decoder, packed: &Packed, share: f64) -> (f64, Gradient) {
-    let states = decoder.states(&packed.tokens, &packed.layout);
-    let loss = ops::head_loss(states, decoder.head(), None, &packed.targets, &packed.weights).value;
-    let loss = loss * share as f32;
-    let mut gradients = loss.backward();
-    let value = f64::from(loss.into_scalar::<f32>());
-    (value, Gradient::take(&decoder.parameters, &mut gradients))
-}
-
-/// The mean loss over all supervised tokens, without gradients.
-pub(crate) fn mean_loss(decoder: &Decoder, sequences: &[Sequence], micro_batch_tokens: usize) -> Option<f64> {
-    let packed = batch::pack(sequences, micro_batch_tokens);
-    let total: f64 = packed.iter().map(weight).sum();
-    let of = |part: &Packed| {
-        let states = decoder.states(&part.tokens, &part.layout);
-        let loss = ops::head_loss(states, decoder.head(), None, &part.targets, &part.weights).value;
-        f64::from(loss.into_scalar::<f32>()) * weight(part)
-    };
-    let sum: f64 = packed.iter().map(of).sum();
-    (total > 0.0).then(|| sum / total)
-}
-
-/// The weights of the tokens that carry loss, summed.
-fn weight(packed: &Packed) -> f64 {
-    let supervised = packed.targets.iter().zip(&packed.weights).filter(|(target, _)| target.is_some());
-    supervised.map(|(_, weight)| f64::from(*weight)).sum()
-}
-
-/// Opens the step log and takes off what was written after the checkpoint.
+/// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,
+/// to the last digit.
 fn open_log(path: &Path, done: usize) -> Result<Log> {
     if path.is_file() {
-        let (log, steps) = Log::open::<Step>(path)?;
-        if steps.len() == done {
-            return Ok(log);
+        let text = fs::read_text(path)?;
+        let kept: String = text.split_inclusive('\n').take(done).collect();
+        if kept.len() < text.len() {
+            fs::write(path, kept)?;
         }
-        jsonl::write(path, &steps[..done.min(steps.len())])?;
     }
-    Ok(Log::open::<Step>(path)?.0)
-}
-
-/// A hash of everything that the trained tensors depend on.
-fn fingerprint(model: &Model, data: &Data, options: &TrainOptions, seed: u64) -> String {
-    let options = TrainOptions { checkpoint_seconds: 0.0, ..options.clone() };
-    let mut bytes = serde_json::to_vec(&(options, seed)).expect("options are JSON");
-    for sequence in data.train.iter().chain(&data.validation) {
-        let targets = sequence.targets.iter().map(|target| target.map_or(u32::MAX, |token| token));
-        bytes.extend(sequence.tokens.iter().copied().chain(targets).flat_map(u32::to_le_bytes));
-        bytes.extend(sequence.weight.to_le_bytes());
+    let (log, steps) = Log::open::<Step>(path)?;
+    if steps.len() < done {
+        let what = format!(
+            "holds {} steps, the checkpoint stands after {done}; remove the checkpoint folder to start over",
+            steps.len()
+        );
+        return Err(Error::folder(path, what));
     }
-    for parameter in &model.decoder.parameters {
-        bytes.extend(parameter.name.as_bytes());
-        // A few of each tensor's values tell one model from another.
-        let few = match &parameter.value {
-            Value::Vector(tensor) => tensor.clone().slice([0..tensor.dims()[0].min(8)]).into_data(),
-            Value::Matrix(tensor) => tensor.clone().slice([0..tensor.dims()[0].min(8), 0..tensor.dims()[1].min(8)]).into_data(),
-        };
-        bytes.extend(few.iter::<f32>().flat_map(f32::to_le_bytes));
-    }
-    fs::sha256_of(&bytes)
+    Ok(log)
 }

@@ -36,7 +36,10 @@ impl Array {
     /// Fetches a tensor from its device.
     pub(crate) fn of<const D: usize>(tensor: &Tensor<D>) -> Self {
         let values = tensor.clone().inner().try_into_vec_as::<f32>();
-        Self { shape: tensor.dims().to_vec(), values: values.expect("a float tensor holds floats") }
+        Self {
+            shape: tensor.dims().to_vec(),
+            values: values.expect("a float tensor holds floats"),
+        }
     }
 }
 
@@ -44,16 +47,24 @@ impl Array {
 ///
 /// Everything that is missing or has another shape is listed in one error.
 pub fn load(folder: &Path, expected: &[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>> {
-    let mut wanted: BTreeMap<&str, &[usize]> = expected.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
+    let mut wanted: BTreeMap<&str, &[usize]> = expected
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.as_slice()))
+        .collect();
     let mut wrong = Vec::new();
     let mut arrays = BTreeMap::new();
     for path in files(folder)? {
         let bytes = fs::read(&path)?;
         let file = parse(&path, &bytes)?;
         for (name, view) in file.iter() {
-            let Some(shape) = wanted.get(name) else { continue };
+            let Some(shape) = wanted.get(name) else {
+                continue;
+            };
             if view.shape() != *shape {
-                wrong.push(format!("{name} has shape {:?}, expected {shape:?}", view.shape()));
+                wrong.push(format!(
+                    "{name} has shape {:?}, expected {shape:?}",
+                    view.shape()
+                ));
                 wanted.remove(name);
                 continue;
             }
@@ -61,13 +72,24 @@ pub fn load(folder: &Path, expected: &[(String, Vec<usize>)]) -> Result<BTreeMap
             wanted.remove(name);
         }
     }
-    wrong.extend(wanted.into_iter().map(|(name, shape)| format!("{name} {shape:?} is missing")));
+    wrong.extend(
+        wanted
+            .into_iter()
+            .map(|(name, shape)| format!("{name} {shape:?} is missing")),
+    );
     if wrong.is_empty() {
         return Ok(arrays);
     }
     wrong.sort();
     let n = wrong.len();
-    Err(Error::folder(folder, format!("{n} of {} tensors do not fit config.json: {}", expected.len(), wrong.join("; "))))
+    Err(Error::folder(
+        folder,
+        format!(
+            "{n} of {} tensors do not fit config.json: {}",
+            expected.len(),
+            wrong.join("; ")
+        ),
+    ))
 }
 
 /// Reads every tensor of one file, with the file's metadata.
@@ -78,35 +100,62 @@ pub fn load_file(path: &Path) -> Result<(BTreeMap<String, Array>, BTreeMap<Strin
     for (name, view) in file.iter() {
         arrays.insert(name.to_owned(), widen(path, name, &view)?);
     }
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::folder(path, format!("not safetensors: {e}")))?;
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let (_, header) = SafeTensors::read_metadata(&bytes)
+        .map_err(|e| Error::folder(path, format!("not safetensors: {e}")))?;
+    let metadata = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     Ok((arrays, metadata))
 }
 
-/// Writes tensors in f32, one at a time, whole or not at all; the metadata names PyTorch's layout.
-pub fn save_file<'a>(path: &Path, tensors: &[(String, Vec<usize>)], mut values: impl FnMut(usize) -> Array + 'a) -> Result<()> {
+/// Writes tensors in f32, one at a time, whole or not at all; the metadata names `PyTorch`'s
+/// layout.
+///
+/// # Panics
+/// If `values` gives an array of another shape than was announced.
+pub fn save_file<'a>(
+    path: &Path,
+    tensors: &[(String, Vec<usize>)],
+    mut values: impl FnMut(usize) -> Array + 'a,
+) -> Result<()> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
     let mut at = 0;
     for (name, shape) in tensors {
         let end = at + 4 * shape.iter().product::<usize>();
-        header.insert(name.clone(), json!({"dtype": "F32", "shape": shape, "data_offsets": [at, end]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": "F32", "shape": shape, "data_offsets": [at, end]}),
+        );
         at = end;
     }
     let mut header = Value::Object(header).to_string();
     // Readers map the data in place, so that it begins at a multiple of eight bytes.
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     let mut writer = fs::Writer::create(path)?;
-    let mut put = |bytes: &[u8]| writer.write_all(bytes).map_err(|e| stillhouse_core::Error::io(path, e));
+    let mut put = |bytes: &[u8]| {
+        writer
+            .write_all(bytes)
+            .map_err(|e| stillhouse_core::Error::io(path, e))
+    };
     put(&(header.len() as u64).to_le_bytes())?;
     put(header.as_bytes())?;
     for (index, (name, shape)) in tensors.iter().enumerate() {
         let array = values(index);
-        assert_eq!(array.shape, *shape, "{name} keeps the shape it was announced with");
+        assert_eq!(
+            array.shape, *shape,
+            "{name} keeps the shape it was announced with"
+        );
         let mut bytes = Vec::with_capacity(4 * array.values.len());
-        array.values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+        array
+            .values
+            .iter()
+            .for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
         put(&bytes)?;
     }
     Ok(writer.finish()?)
@@ -120,34 +169,84 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     if !index.is_file() {
         let pickle = folder.join("pytorch_model.bin").is_file();
-        let hint = if pickle { "; pytorch_model.bin is a pickle and is never read: convert it to safetensors" } else { "" };
-        return Err(Error::folder(folder, format!("no model.safetensors and no model.safetensors.index.json{hint}")));
+        let hint = if pickle {
+            "; pytorch_model.bin is a pickle and is never read: convert it to safetensors"
+        } else {
+            ""
+        };
+        return Err(Error::folder(
+            folder,
+            format!("no model.safetensors and no model.safetensors.index.json{hint}"),
+        ));
     }
     let json: Value = fs::read_json(&index)?;
-    let map = json["weight_map"].as_object().ok_or_else(|| Error::folder(&index, "no `weight_map`"))?;
+    let map = json["weight_map"]
+        .as_object()
+        .ok_or_else(|| Error::folder(&index, "no `weight_map`"))?;
     let shards: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
     // A shard is a file of this folder: a name with a path in it could point anywhere.
-    if let Some(odd) = shards.iter().find(|name| Path::new(name).components().count() != 1 || name.starts_with('.')) {
-        return Err(Error::folder(&index, format!("shard `{odd}` is not a file name")));
+    if let Some(odd) = shards
+        .iter()
+        .find(|name| Path::new(name).components().count() != 1 || name.starts_with('.'))
+    {
+        return Err(Error::folder(
+            &index,
+            format!("shard `{odd}` is not a file name"),
+        ));
     }
     let paths: Vec<PathBuf> = shards.into_iter().map(|name| folder.join(name)).collect();
-    let missing: Vec<String> = paths.iter().filter(|p| !p.is_file()).map(|p| p.display().to_string()).collect();
-    if missing.is_empty() { Ok(paths) } else { Err(Error::folder(&index, format!("missing shards: {}", missing.join(", ")))) }
+    let missing: Vec<String> = paths
+        .iter()
+        .filter(|p| !p.is_file())
+        .map(|p| p.display().to_string())
+        .collect();
+    if missing.is_empty() {
+        Ok(paths)
+    } else {
+        Err(Error::folder(
+            &index,
+            format!("missing shards: {}", missing.join(", ")),
+        ))
+    }
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
-    SafeTensors::deserialize(bytes).map_err(|e| Error::folder(path, format!("not a whole safetensors file: {e}")))
+    SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::folder(path, format!("not a whole safetensors file: {e}")))
 }
 
 fn widen(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
     let bytes = view.data();
     let values = match view.dtype() {
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-        Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-        other => return Err(Error::folder(path, format!("{name} is stored as {other:?}; supported: F32, F16, BF16"))),
+        Dtype::F32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
+        Dtype::F16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect(),
+        Dtype::BF16 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| bf16::from_le_bytes(*b).to_f32())
+            .collect(),
+        other => {
+            return Err(Error::folder(
+                path,
+                format!("{name} is stored as {other:?}; supported: F32, F16, BF16"),
+            ));
+        }
     };
-    Ok(Array { shape: view.shape().to_vec(), values })
+    Ok(Array {
+        shape: view.shape().to_vec(),
+        values,
+    })
 }
 
 #[cfg(test)]
@@ -155,7 +254,10 @@ mod tests {
     use super::*;
 
     fn named(names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
-        names.iter().map(|(n, s)| ((*n).to_owned(), s.to_vec())).collect()
+        names
+            .iter()
+            .map(|(n, s)| ((*n).to_owned(), s.to_vec()))
+            .collect()
     }
 
     fn save(path: &Path, names: &[(&str, &[usize])]) {
@@ -163,7 +265,10 @@ mod tests {
         save_file(path, &tensors, |i| {
             let shape = tensors[i].1.clone();
             let n = shape.iter().product::<usize>();
-            Array { shape, values: (0..n).map(|v| v as f32).collect() }
+            Array {
+                shape,
+                values: (0..n).map(|v| v as f32).collect(),
+            }
         })
         .unwrap();
     }
@@ -182,10 +287,23 @@ mod tests {
     #[test]
     fn all_that_does_not_fit_is_listed_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        save(&folder.path().join("model.safetensors"), &[("a", &[2, 3]), ("extra", &[1])]);
-        let error = load(folder.path(), &named(&[("a", &[3, 2]), ("b", &[1]), ("c", &[1])])).unwrap_err().to_string();
+        save(
+            &folder.path().join("model.safetensors"),
+            &[("a", &[2, 3]), ("extra", &[1])],
+        );
+        let error = load(
+            folder.path(),
+            &named(&[("a", &[3, 2]), ("b", &[1]), ("c", &[1])]),
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("3 of 3 tensors"), "{error}");
-        assert!(error.contains("a has shape [2, 3], expected [3, 2]; b [1] is missing; c [1] is missing"), "{error}");
+        assert!(
+            error.contains(
+                "a has shape [2, 3], expected [3, 2]; b [1] is missing; c [1] is missing"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
@@ -193,14 +311,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         save(&folder.path().join("one.safetensors"), &[("a", &[2])]);
         let index = folder.path().join("model.safetensors.index.json");
-        fs::write_json(&index, &json!({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}})).unwrap();
+        fs::write_json(
+            &index,
+            &json!({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}),
+        )
+        .unwrap();
         let wanted = named(&[("a", &[2]), ("b", &[3])]);
         let error = load(folder.path(), &wanted).unwrap_err().to_string();
-        assert!(error.contains("missing shards:") && error.contains("two.safetensors"), "{error}");
+        assert!(
+            error.contains("missing shards:") && error.contains("two.safetensors"),
+            "{error}"
+        );
         save(&folder.path().join("two.safetensors"), &[("b", &[3])]);
-        assert_eq!(load(folder.path(), &wanted).unwrap()["b"].values, [0., 1., 2.]);
+        assert_eq!(
+            load(folder.path(), &wanted).unwrap()["b"].values,
+            [0., 1., 2.]
+        );
         fs::write_json(&index, &json!({"weight_map": {"a": "../one.safetensors"}})).unwrap();
-        assert!(load(folder.path(), &wanted).unwrap_err().to_string().contains("is not a file name"));
+        assert!(
+            load(folder.path(), &wanted)
+                .unwrap_err()
+                .to_string()
+                .contains("is not a file name")
+        );
     }
 
     #[test]
@@ -210,17 +343,25 @@ mod tests {
         save(&path, &[("a", &[100])]);
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let error = load(folder.path(), &named(&[("a", &[100])])).unwrap_err().to_string();
+        let error = load(folder.path(), &named(&[("a", &[100])]))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not a whole safetensors file"), "{error}");
     }
 
     #[test]
     fn half_precision_is_widened_exactly() {
         let values = [1.5f32, -0.25, 3.0];
-        let narrow: Vec<u8> = values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
+        let narrow: Vec<u8> = values
+            .iter()
+            .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
+            .collect();
         let view = TensorView::new(Dtype::BF16, vec![3], &narrow).unwrap();
         assert_eq!(widen(Path::new("x"), "a", &view).unwrap().values, values);
-        let narrow: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let narrow: Vec<u8> = values
+            .iter()
+            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+            .collect();
         let view = TensorView::new(Dtype::F16, vec![3], &narrow).unwrap();
         assert_eq!(widen(Path::new("x"), "a", &view).unwrap().values, values);
     }

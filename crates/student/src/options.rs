@@ -1,0 +1,121 @@
+//! The options of training; their doc comments are the reference.
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapter::LoraOptions;
+use crate::batch::LossOn;
+use crate::error::{Error, Result};
+use crate::optimizer::{Schedule, Warmup};
+
+/// What training changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Every weight.
+    #[default]
+    Full,
+    /// Low-rank branches beside frozen weights.
+    Lora,
+}
+
+/// How a student is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainOptions {
+    /// What training changes: every weight ("full") or low-rank branches beside them ("lora").
+    pub method: Method,
+    /// The size of the branches where the method is "lora".
+    pub lora: LoraOptions,
+    /// Passes over the training items; a fraction is allowed.
+    pub epochs: f64,
+    /// Updates in all; where given, `epochs` does not count.
+    pub steps: Option<usize>,
+    /// Items per update.
+    pub batch_size: usize,
+    /// Tokens that go through the model at once; more items of an update follow in further passes.
+    pub micro_batch_tokens: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// How the rate rises at first: over a share of all steps or over a number of steps.
+    pub warmup: Warmup,
+    /// How the rate falls afterwards: "constant", "linear" or "cosine", the last two down to a floor.
+    pub schedule: Schedule,
+    /// Decay of weights, decoupled from the gradient; norms and biases do not decay.
+    pub weight_decay: f64,
+    /// How much of the running mean of gradients, and of their squares, is kept at each step.
+    pub betas: [f64; 2],
+    /// Largest norm of the whole gradient; a longer one is shortened to it.
+    pub clip: Option<f64>,
+    /// Which tokens carry loss: those of the completion, or all.
+    pub loss_on: LossOn,
+    /// How often the validation loss is measured in an epoch.
+    pub validate_per_epoch: usize,
+    /// Stop after this many validations without a better one.
+    pub patience: Option<usize>,
+    /// Seconds between checkpoints.
+    pub checkpoint_seconds: f64,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            lora: LoraOptions::default(),
+            epochs: 3.0,
+            steps: None,
+            batch_size: 8,
+            micro_batch_tokens: 4096,
+            learning_rate: 1e-3,
+            warmup: Warmup::Ratio(0.05),
+            schedule: Schedule::Cosine { floor: 0.0 },
+            weight_decay: 0.0,
+            betas: [0.9, 0.999],
+            clip: Some(1.0),
+            loss_on: LossOn::default(),
+            validate_per_epoch: 2,
+            patience: None,
+            checkpoint_seconds: 30.0,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Complains of values that cannot work, by their keys.
+    pub fn check(&self) -> Result<()> {
+        let above_0 = |key: &str, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                return Ok(());
+            }
+            let key = format!("student.train.{key}");
+            Err(Error::option(key, format!("{value} is not above 0")))
+        };
+        above_0("epochs", self.epochs)?;
+        above_0("steps", self.steps.unwrap_or(1) as f64)?;
+        above_0("batch_size", self.batch_size as f64)?;
+        above_0("micro_batch_tokens", self.micro_batch_tokens as f64)?;
+        above_0("learning_rate", self.learning_rate)?;
+        above_0("clip", self.clip.unwrap_or(1.0))?;
+        above_0("validate_per_epoch", self.validate_per_epoch as f64)?;
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(Error::option(
+                "student.train.weight_decay",
+                format!("{} is below 0", self.weight_decay),
+            ));
+        }
+        if !self.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
+            return Err(Error::option(
+                "student.train.betas",
+                format!("{:?} are not both from 0 to below 1", self.betas),
+            ));
+        }
+        self.warmup.check()?;
+        self.schedule.check()?;
+        self.lora.check()
+    }
+}
+
+/// A count that was computed as a number that is not below 0, rounded up.
+#[expect(clippy::cast_sign_loss, reason = "options are checked to be above 0")]
+pub(crate) fn count(value: f64) -> usize {
+    value.ceil() as usize
+}
