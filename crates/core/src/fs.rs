@@ -116,18 +116,26 @@ pub fn sha256_of_tree(path: &Path) -> Result<String> {
     if !path.is_dir() {
         return sha256(path);
     }
-    let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, e))?;
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names = names
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|e| Error::io(path, e))?;
-    names.sort();
-    let mut list = String::new();
-    for name in names {
-        let hash = sha256_of_tree(&path.join(&name))?;
-        list.push_str(&format!("{hash} {}\n", name.display()));
+    let mut text = String::new();
+    for (name, _) in list(path)? {
+        text.push_str(&format!("{} {name}\n", sha256_of_tree(&path.join(&name))?));
     }
-    Ok(sha256_of(list.as_bytes()))
+    Ok(sha256_of(text.as_bytes()))
+}
+
+/// The names in a folder, sorted, each with its length in bytes.
+pub fn list(path: &Path) -> Result<Vec<(String, u64)>> {
+    let entry = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry?;
+        // Through links, as the cache of the hub has them.
+        let length = std::fs::metadata(entry.path())?.len();
+        Ok((entry.file_name().to_string_lossy().into_owned(), length))
+    };
+    let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, e))?;
+    let names = entries.map(entry).collect::<std::io::Result<Vec<_>>>();
+    let mut names = names.map_err(|e| Error::io(path, e))?;
+    names.sort();
+    Ok(names)
 }
 
 fn hex(bytes: &[u8]) -> String {

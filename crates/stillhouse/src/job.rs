@@ -67,7 +67,9 @@ impl<'a> Job<'a> {
         let located = self.given.locate(Path::new(name));
         let name = if located.is_dir() { located.to_string_lossy().into_owned() } else { name.to_owned() };
         // A wish to stop takes effect at the next step border.
-        let mut note = |text: &str| drop(observe(Event::Note { text: text.to_owned() }));
+        let mut note = |text: &str| {
+            let _ = observe(Event::Note { text: text.to_owned() });
+        };
         let folder = stillhouse_hub::find(&name, self.world.hub, &mut note)?.folder;
         let fingerprint = fingerprint::of_model(&folder)?;
         Ok(cell.get_or_init(|| Found { folder, fingerprint }))
