@@ -5,10 +5,11 @@ use super::chart::escape;
 use super::figures;
 use super::page;
 use super::words::{
-    caveats, columns, difference, duration, findings, first_system, interval, metric_title, number,
-    signed, signed_difference, stage_title, system_title, training,
+    caveats, difference, duration, findings, first_system, interval, main_columns, metric_title,
+    number, signed, signed_difference, stage_title, system_phrase, system_title, training,
 };
-use crate::evaluate::summary::{Difference, Metric, MetricsFile};
+use crate::evaluate::column::Column;
+use crate::evaluate::summary::{Difference, Metric, MetricsFile, SystemMetrics};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -20,7 +21,6 @@ pub fn html(report: &Report) -> String {
         metrics(&report.metrics),
         differences(&report.metrics),
         caveat_list(report),
-        page::examples(report),
         steps(report),
         report
             .selection
@@ -28,47 +28,59 @@ pub fn html(report: &Report) -> String {
             .map_or_else(String::new, page::funnel),
         page::dataset(&report.dataset),
         labels(&report.metrics),
+        page::examples(report),
         page::signatures(report),
         config(report),
     ];
+    let parts: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n<link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}\n<main>\n{}\n</main>\n<footer>Made by {}. One file: no script, no request.</footer>\n</body>\n</html>\n",
-        header(report),
-        parts
-            .iter()
-            .filter(|part| !part.is_empty())
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n"),
+        header(report, &parts),
+        parts.join(
+            "
+"
+        ),
         escape(&report.tool),
         title = escape(&report.title),
     )
 }
 
-fn header(report: &Report) -> String {
+fn header(report: &Report, parts: &[&str]) -> String {
     let facts: String = report
         .facts
         .iter()
         .map(|(name, value)| format!("<span>{} <b>{}</b></span>", escape(name), escape(value)))
         .collect();
-    let paragraphs = |texts: &[String]| -> String {
-        texts
-            .iter()
-            .map(|text| format!("<p>{}</p>", escape(text)))
-            .collect()
-    };
-    let warnings = if report.warnings.is_empty() {
-        String::new()
+    let warnings: String = report
+        .warnings
+        .iter()
+        .map(|text| format!("<p>{}</p>", escape(text)))
+        .collect();
+    let warnings = if warnings.is_empty() {
+        warnings
     } else {
-        format!(
-            "<div class=\"warnings\" role=\"note\">{}</div>",
-            paragraphs(&report.warnings)
-        )
+        format!("<div class=\"warnings\" role=\"note\">{warnings}</div>")
     };
     format!(
-        "<header><h1>{}</h1><div class=\"facts\">{facts}</div>{warnings}</header>",
-        escape(&report.title)
+        "<header><h1>{}</h1><div class=\"facts\">{facts}</div>{}{warnings}</header>",
+        escape(&report.title),
+        contents(parts)
     )
+}
+
+/// A link to each part that has a heading.
+fn contents(parts: &[&str]) -> String {
+    let heading = |part: &&str| {
+        let (id, rest) = part.strip_prefix("<h2 id=\"")?.split_once("\">")?;
+        let (title, _) = rest.split_once("</h2>")?;
+        Some(format!("<a href=\"#{id}\">{title}</a>"))
+    };
+    let links: String = parts.iter().filter_map(heading).collect();
+    format!("<nav>{links}</nav>")
 }
 
 /// Large numbers for the student, and how far the other systems are.
@@ -84,7 +96,7 @@ fn headline(report: &Report) -> String {
         .collect();
     let sentences: String = findings(metrics)
         .iter()
-        .map(|sentence| format!("<li>{}</li>", escape(sentence)))
+        .map(|text| format!("<p>{}</p>", escape(text)))
         .collect();
     let notes: String = report
         .notes
@@ -96,9 +108,17 @@ fn headline(report: &Report) -> String {
     } else {
         format!("<details><summary>Notes of the run</summary><ul>{notes}</ul></details>")
     };
-    format!(
-        "<div class=\"cards\">{cards}</div><details><summary>In words</summary><ul>{sentences}</ul></details>{notes}"
-    )
+    format!("<div class=\"cards\">{cards}</div>{sentences}{notes}")
+}
+
+/// Intervals stay on one line.
+fn unbroken(text: &str) -> String {
+    let mut is_inside = false;
+    let keep = |c: char| {
+        is_inside = c == '[' || (is_inside && c != ']');
+        if is_inside && c == ' ' { '\u{a0}' } else { c }
+    };
+    text.chars().map(keep).collect()
 }
 
 fn card(metrics: &MetricsFile, name: &str, own: &Metric) -> String {
@@ -165,6 +185,21 @@ fn metrics(metrics: &MetricsFile) -> String {
     if metrics.systems.is_empty() {
         return String::new();
     }
+    let (main, others) = main_columns(metrics);
+    let more = if others.is_empty() {
+        String::new()
+    } else {
+        let table = metric_table(metrics, &others, "");
+        format!("<details><summary>More metrics</summary>{table}</details>")
+    };
+    format!(
+        "<h2 id=\"metrics\">Metrics</h2><p>{} examples. A system without labels or without explanations has no number there.</p>{}{more}",
+        metrics.n_examples,
+        metric_table(metrics, &main, &words_row(metrics)),
+    )
+}
+
+fn metric_table(metrics: &MetricsFile, columns: &[&Column], last_row: &str) -> String {
     let first = first_system(metrics);
     let class = |name: &str| {
         if Some(name) == first {
@@ -184,29 +219,25 @@ fn metrics(metrics: &MetricsFile) -> String {
             )
         })
         .collect();
-    let mut rows = String::new();
-    for column in columns(metrics) {
+    let cell = |name: &str, s: &SystemMetrics| {
+        let cell = s
+            .metrics
+            .get(name)
+            .map_or_else(String::new, |m| metric_cell(name, m, metrics));
+        format!("<td{}>{cell}</td>", class(&s.system))
+    };
+    let row = |column: &&Column| {
         let cells: String = metrics
             .systems
             .iter()
-            .map(|s| {
-                let cell = s
-                    .metrics
-                    .get(column.name)
-                    .map_or_else(String::new, |m| metric_cell(column.name, m, metrics));
-                format!("<td{}>{cell}</td>", class(&s.system))
-            })
+            .map(|s| cell(column.name, s))
             .collect();
-        rows += &format!(
-            "<tr><th scope=\"row\" title=\"{}\">{}</th>{cells}</tr>",
-            escape(column.title),
-            escape(metric_title(column.name))
-        );
-    }
+        let (title, name) = (escape(column.title), escape(metric_title(column.name)));
+        format!("<tr><th scope=\"row\" title=\"{title}\">{name}</th>{cells}</tr>")
+    };
+    let rows: String = columns.iter().map(row).collect();
     format!(
-        "<h2 id=\"metrics\">Metrics</h2><p>{} examples. A system without labels or without explanations has no number there.</p><div class=\"scroll\"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}{}</tbody></table></div>",
-        metrics.n_examples,
-        words_row(metrics)
+        "<div class=\"scroll\"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}{last_row}</tbody></table></div>"
     )
 }
 
@@ -243,6 +274,21 @@ fn differences(metrics: &MetricsFile) -> String {
     let Some(first) = first_system(metrics).filter(|_| !metrics.differences.is_empty()) else {
         return String::new();
     };
+    let (main, others) = main_columns(metrics);
+    let more = if others.is_empty() {
+        String::new()
+    } else {
+        let table = difference_table(metrics, first, &others);
+        format!("<details><summary>More differences</summary>{table}</details>")
+    };
+    format!(
+        "<h2 id=\"differences\">Differences</h2><p>{} minus each other system, over the examples that both are scored on. Intervals are paired: the same examples are drawn on both sides. <span class=\"up\">Green</span> and <span class=\"down\">red</span> exclude\u{a0}0.</p>{}{more}",
+        escape(&system_title(first)),
+        difference_table(metrics, first, &main),
+    )
+}
+
+fn difference_table(metrics: &MetricsFile, first: &str, columns: &[&Column]) -> String {
     let others: Vec<&str> = metrics
         .systems
         .iter()
@@ -258,23 +304,20 @@ fn differences(metrics: &MetricsFile) -> String {
             )
         })
         .collect();
-    let mut rows = String::new();
-    for column in columns(metrics) {
-        let cells: String = others
-            .iter()
-            .map(|other| {
-                difference(metrics, column.name, other)
-                    .map_or_else(|| "<td></td>".to_owned(), difference_cell)
-            })
-            .collect();
-        rows += &format!(
+    let row = |column: &&Column| {
+        let cell = |other: &&str| {
+            let found = difference(metrics, column.name, other);
+            found.map_or_else(|| "<td></td>".to_owned(), difference_cell)
+        };
+        let cells: String = others.iter().map(cell).collect();
+        format!(
             "<tr><th scope=\"row\">{}</th>{cells}</tr>",
             escape(metric_title(column.name))
-        );
-    }
+        )
+    };
+    let rows: String = columns.iter().map(row).collect();
     format!(
-        "<h2 id=\"differences\">Differences</h2><p>{} minus each other system, over the examples that both are scored on; intervals are paired (the same examples are drawn on both sides). <span class=\"up\">Green</span> and <span class=\"down\">red</span> exclude 0.</p><div class=\"scroll\"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>",
-        escape(&system_title(first))
+        "<div class=\"scroll\"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 

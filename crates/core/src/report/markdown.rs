@@ -4,8 +4,8 @@ use super::Report;
 use super::examples::{Answer, Shown, shown};
 use super::words::{
     caveats, choice_note, columns, difference, duration, findings, first_system, metric,
-    metric_title, number, rule_title, selection_note, signed_difference, stage_title, system_title,
-    thousands, training,
+    metric_title, number, rule_title, selection_note, signed_difference, stage_title,
+    system_phrase, system_title, thousands, training,
 };
 use crate::evaluate::summary::MetricsFile;
 
@@ -16,7 +16,7 @@ const EXAMPLES: usize = 4;
 pub fn markdown(report: &Report) -> String {
     let parts = [
         header(report),
-        list("", &findings(&report.metrics)),
+        findings(&report.metrics).join("\n\n"),
         metrics(&report.metrics),
         differences(&report.metrics),
         list("## What these numbers do not say", &caveats(report)),
@@ -168,7 +168,7 @@ fn differences(metrics: &MetricsFile) -> String {
         .chain(
             others
                 .iter()
-                .map(|other| format!("minus {}", plain(&system_title(other)))),
+                .map(|other| format!("minus {}", system_phrase(other))),
         )
         .collect();
     let rows: Vec<Vec<String>> = columns(metrics)

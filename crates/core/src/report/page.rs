@@ -132,10 +132,10 @@ fn example(shown: &Shown<'_>) -> String {
     };
     let answers: String = shown.answers.iter().map(|a| answer(a, shown)).collect();
     format!(
-        "<article class=\"example\"><h3>{}</h3><div class=\"meta\"><span class=\"label\">{}</span><span>{}</span></div><details open><summary>Evidence</summary><ul>{evidence}</ul></details><div class=\"columns\"><section class=\"reference\"><h4>Reference</h4>{reference}</section>{answers}</div></article>\n",
+        "<article class=\"example\"><h3>{}</h3><div class=\"meta\"><span>{}</span><span>gold label</span><span class=\"label\">{}</span></div><details open><summary>Evidence</summary><ul>{evidence}</ul></details><div class=\"columns\"><section class=\"reference\"><h4>Reference</h4>{reference}</section>{answers}</div></article>\n",
         escape(&example.claim),
-        escape(&example.label),
-        escape(&example.id)
+        escape(&example.id),
+        escape(&example.label)
     )
 }
 
@@ -186,7 +186,7 @@ fn sentences(answer: &Answer<'_>, explanation: &str) -> String {
             let partner = alignment.reference.get(aligned.best).map_or("", |p| p.sentence.as_str());
             let tint = 0.55 * aligned.cosine.clamp(0.0, 1.0).powi(2);
             format!(
-                "<li style=\"--tint:{tint:.2}\">{}<span class=\"partner\" title=\"{partner}\"><b>{}</b> \u{2192} {} {partner}</span></li>",
+                "<li style=\"--tint:{tint:.2}\">{}<span class=\"partner\" title=\"{partner}\"><b>{}</b> \u{2192} {}: {partner}</span></li>",
                 escape(&aligned.sentence),
                 number("cec", aligned.cosine),
                 aligned.best + 1,

@@ -379,20 +379,3 @@ fn a_funnel_counts_rules_roles_and_examples() {
     assert_eq!(funnel.roles["reference"], [1, 0]);
     assert_eq!(funnel.roles["flawed"], [0, 1]);
 }
-
-#[test]
-#[ignore]
-fn write_pages() {
-    let report = synthetic();
-    std::fs::create_dir_all("/tmp/ev/out").unwrap();
-    crate::fs::write(
-        std::path::Path::new("/tmp/ev/out/report.html"),
-        html(&report),
-    )
-    .unwrap();
-    crate::fs::write(
-        std::path::Path::new("/tmp/ev/out/report.md"),
-        markdown(&report),
-    )
-    .unwrap();
-}

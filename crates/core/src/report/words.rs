@@ -66,6 +66,29 @@ pub(super) fn columns(metrics: &MetricsFile) -> Vec<&'static Column> {
     all.filter(is_there).collect()
 }
 
+/// Metrics that stand in the first table of a page; the others can be opened.
+const MAIN: [&str; 9] = [
+    "cec",
+    "cec_precision",
+    "cec_recall",
+    "accuracy",
+    "macro_f1",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "bleu",
+];
+
+/// The columns for the first table, in the order of [`MAIN`], and all others.
+pub(super) fn main_columns(metrics: &MetricsFile) -> (Vec<&'static Column>, Vec<&'static Column>) {
+    let place = |column: &Column| MAIN.iter().position(|name| *name == column.name);
+    let (mut main, others): (Vec<&Column>, Vec<&Column>) = columns(metrics)
+        .into_iter()
+        .partition(|column| place(column).is_some());
+    main.sort_by_key(|column| place(column));
+    (main, others)
+}
+
 /// The difference of a metric between the first system and another.
 pub(super) fn difference<'a>(
     metrics: &'a MetricsFile,
@@ -144,7 +167,7 @@ pub(super) fn signed_difference(difference: &Difference) -> String {
     }
 }
 
-/// What can be said of the student's main numbers, as whole sentences.
+/// What can be said of the student's main numbers: a paragraph for each.
 pub(super) fn findings(metrics: &MetricsFile) -> Vec<String> {
     let Some(first) = first_system(metrics) else {
         return Vec::new();
@@ -152,32 +175,38 @@ pub(super) fn findings(metrics: &MetricsFile) -> Vec<String> {
     let Some(system) = metrics.system(first) else {
         return Vec::new();
     };
-    let mut findings = Vec::new();
-    for name in ["cec", "accuracy"] {
-        let Some(own) = system.metrics.get(name) else {
-            continue;
-        };
-        let title = metric_title(name);
-        findings.push(format!(
-            "{title} of {} is {} over {} examples.",
+    let paragraph = |name: &&str| {
+        let own = system.metrics.get(*name)?;
+        let opening = format!(
+            "{} of {} is {} over {} examples.",
+            metric_title(name),
             system_phrase(first),
             metric(name, own),
             own.n
-        ));
-        for difference in metrics.differences.iter().filter(|d| d.metric == name) {
-            let verdict = match (difference.excludes_zero, difference.value) {
-                (Some(true), Some(value)) if value > 0.0 => "It is above",
-                (Some(true), Some(_)) => "It is below",
-                _ => "It cannot be told apart from",
-            };
-            findings.push(format!(
-                "{verdict} {}: {}.",
-                system_phrase(&difference.minus),
-                signed_difference(difference)
-            ));
-        }
-    }
-    findings
+        );
+        let others = metrics
+            .differences
+            .iter()
+            .filter(|d| d.metric == *name)
+            .map(finding);
+        Some(
+            std::iter::once(opening)
+                .chain(others)
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
+    ["cec", "accuracy"].iter().filter_map(paragraph).collect()
+}
+
+fn finding(difference: &Difference) -> String {
+    let verdict = match (difference.excludes_zero, difference.value) {
+        (Some(true), Some(value)) if value > 0.0 => "It is above",
+        (Some(true), Some(_)) => "It is below",
+        _ => "It cannot be told apart from",
+    };
+    let other = system_phrase(&difference.minus);
+    format!("{verdict} {other}: {}.", signed_difference(difference))
 }
 
 /// What the numbers do not say.
