@@ -1,0 +1,381 @@
+//! Both pages from synthetic records.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::*;
+use crate::error::Result;
+use crate::evaluate::{Embed, EvaluateOptions, Input, evaluate};
+use crate::event::Observer;
+use crate::random::Random;
+use crate::record::Outcome;
+
+const FIELDS: [&str; 6] = ["ice", "kelp", "steel", "bees", "vaccines", "rivers"];
+const CLAIM: &str = "<script>alert(1)</script> & \"quotes\" | `code` *stars*";
+
+/// Words as directions: texts that share words are close.
+struct Words;
+
+impl Embed for Words {
+    fn name(&self) -> &'static str {
+        "words@1"
+    }
+
+    fn embed(&mut self, texts: &[&str], _: &mut Observer<'_>) -> Result<Vec<Vec<f32>>> {
+        let one = |text: &&str| {
+            let mut vector = vec![0.05f32; 64];
+            for word in text.to_lowercase().split(|c: char| !c.is_alphanumeric()) {
+                vector[(crate::random::hash(word.as_bytes(), 1) % 64) as usize] += 1.0;
+            }
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.into_iter().map(|x| x / length).collect()
+        };
+        Ok(texts.iter().map(one).collect())
+    }
+}
+
+fn example(n: usize) -> Example {
+    let field = FIELDS[n % FIELDS.len()];
+    Example {
+        id: format!("{}-{n:03}", &field[..1].to_uppercase()),
+        claim: if n == 0 {
+            CLAIM.to_owned()
+        } else {
+            format!("Warm years leave less {field} behind than cold years do.")
+        },
+        evidence: vec![
+            format!(
+                "Surveys of {field} were made in each of the last {} years.",
+                5 + n % 9
+            ),
+            format!("In warm years the amount of {field} fell by a third."),
+            "The observers were not told the temperature.".to_owned(),
+        ],
+        label: ["supported", "refuted", "not enough evidence"][n % 3].to_owned(),
+        strata: BTreeMap::new(),
+        split: Split::Test,
+    }
+}
+
+fn reference(n: usize) -> String {
+    let field = FIELDS[n % FIELDS.len()];
+    format!(
+        "The surveys found less {field} after warm years, by about a third. Heat reaches {field} before anything else does, so a warm year takes its share early. Because nobody was told the temperature, the count of {field} cannot have followed a hope."
+    )
+}
+
+/// A report as a run would give it; everything in it is made up.
+fn synthetic() -> Report {
+    let mut random = Random::new(3, "synthetic report");
+    let examples: Vec<Example> = (0..40).map(example).collect();
+    let references: BTreeMap<String, Vec<String>> = examples
+        .iter()
+        .enumerate()
+        .map(|(n, e)| (e.id.clone(), vec![reference(n)]))
+        .collect();
+    let mut predictions = Vec::new();
+    for (n, example) in examples.iter().enumerate() {
+        let field = FIELDS[n % FIELDS.len()];
+        let label = if random.below(3) < 2 {
+            Some(example.label.clone())
+        } else {
+            Some("refuted".to_owned())
+        };
+        let trained = format!(
+            "The claim holds for {field}. The surveys found less {field} in warm years. It is the heat that does it, and the heat is the heat."
+        );
+        let untrained =
+            format!("The {field} of the the. A number of people were there in the end.");
+        for (system, label, text, outcome) in [
+            ("student", label.clone(), trained, Outcome::Ok),
+            (
+                "untrained",
+                label.filter(|_| n % 4 == 0),
+                untrained,
+                Outcome::Truncated,
+            ),
+        ] {
+            predictions.push(Prediction {
+                id: example.id.clone(),
+                system: system.to_owned(),
+                label,
+                completion: text.clone(),
+                explanation: if n == 5 && system == "untrained" {
+                    String::new()
+                } else {
+                    text
+                },
+                outcome,
+                evidence_dropped: 0,
+            });
+        }
+    }
+    let training = ["supported", "supported", "refuted"];
+    let input = Input {
+        examples: &examples,
+        training_labels: &training,
+        references: &references,
+        predictions: &predictions,
+        sentences: &BTreeMap::new(),
+    };
+    let options = EvaluateOptions {
+        resamples: 300,
+        ..EvaluateOptions::default()
+    };
+    let evaluation = evaluate(&input, &options, 7, Some(&mut Words), &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let steps = (1..=320).map(|step| Step {
+        step,
+        epoch: step as f64 / 86.0,
+        loss: 2.1 + 2.6 * (-(step as f64) / 60.0).exp() + 0.12 * random.normal(),
+        learning_rate: 2e-3,
+        gradient_norm: 1.0,
+        tokens: 4000,
+        supervised_tokens: 700,
+        validation_loss: (step % 40 == 0).then(|| {
+            2.35 + 2.2 * (-(step as f64) / 60.0).exp() + 0.0006 * (step as f64 - 200.0).abs()
+        }),
+    });
+    Report {
+        title: "quickstart".to_owned(),
+        tool: "stillhouse 0.1.0".to_owned(),
+        seed: 7,
+        facts: [
+            ("student", "stillhouse-nano"),
+            ("encoder", "all-MiniLM-L6-v2"),
+            ("method", "full"),
+            ("seed", "7"),
+        ]
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .to_vec(),
+        config: "seed = 7\n\n[data]\npath = \"claims.jsonl\"\n".to_owned(),
+        dataset: Dataset {
+            name: "quickstart: 270 claims with evidence".to_owned(),
+            counts: BTreeMap::from([
+                ("supported".to_owned(), [102, 9, 18]),
+                ("refuted".to_owned(), [88, 6, 14]),
+                ("not enough evidence".to_owned(), [20, 5, 8]),
+            ]),
+        },
+        selection: Some(Funnel {
+            candidates: 1150,
+            dropped: BTreeMap::from([
+                (Rule::Outcome, 3),
+                (Rule::Accuracy, 228),
+                (Rule::Diversity, 214),
+                (Rule::Keep, 15),
+            ]),
+            kept: 690,
+            examples: 230,
+            examples_kept: 228,
+            roles: BTreeMap::from([
+                ("reference".to_owned(), [230, 0]),
+                ("near-duplicate".to_owned(), [4, 226]),
+                ("flawed".to_owned(), [2, 228]),
+            ]),
+            label_was_shown: true,
+        }),
+        steps: steps.collect(),
+        metrics: evaluation.metrics,
+        pairs: evaluation.pairs,
+        references: references
+            .into_iter()
+            .map(|(id, explanations)| Reference {
+                id,
+                explanations,
+                roles: BTreeMap::new(),
+            })
+            .collect(),
+        examples,
+        predictions,
+        times: vec![
+            StageTime {
+                stage: Stage::Train,
+                seconds: 151.2,
+            },
+            StageTime {
+                stage: Stage::Evaluate,
+                seconds: 3.1,
+            },
+        ],
+        notes: vec!["3 prompts lost evidence sentences.".to_owned()],
+        warnings: vec!["12 of 40 untrained answers hold no label.".to_owned()],
+    }
+}
+
+#[test]
+fn every_text_is_escaped() {
+    let report = synthetic();
+    let page = html(&Report {
+        seed: seed_that_shows_the_first(&report),
+        ..report.clone()
+    });
+    assert!(!page.contains("<script"));
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;quotes&quot;"));
+    let page = markdown(&Report {
+        title: CLAIM.to_owned(),
+        ..report
+    });
+    assert!(page.starts_with(
+        "# &lt;script&gt;alert(1)&lt;/script&gt; &amp; \"quotes\" \\| \\`code\\` \\*stars\\*\n"
+    ));
+}
+
+fn seed_that_shows_the_first(report: &Report) -> u64 {
+    (0..100)
+        .find(|seed| {
+            let report = Report {
+                seed: *seed,
+                ..report.clone()
+            };
+            examples::shown(&report)[0].example.claim == CLAIM
+        })
+        .unwrap()
+}
+
+#[test]
+fn the_page_asks_no_network_for_anything_and_needs_no_script() {
+    let page = html(&synthetic());
+    for forbidden in [
+        "http:", "https:", "<script", "url(", "@import", "<img", "<iframe", "//cdn",
+    ] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn the_same_records_give_the_same_bytes() {
+    let (a, b) = (synthetic(), synthetic());
+    assert_eq!(html(&a), html(&b));
+    assert_eq!(markdown(&a), markdown(&b));
+}
+
+#[test]
+fn elements_are_closed_in_order() {
+    let page = html(&synthetic());
+    let mut open: Vec<&str> = Vec::new();
+    let body = page.split_once("</style>").unwrap().1;
+    for tag in body.split('<').skip(1) {
+        let (inside, _) = tag.split_once('>').expect("a tag ends");
+        let name = inside
+            .trim_start_matches('/')
+            .split([' ', '/'])
+            .next()
+            .unwrap();
+        if inside.starts_with('/') {
+            if name != "head" {
+                assert_eq!(
+                    open.pop(),
+                    Some(name).filter(|name| *name != "html"),
+                    "</{name}>"
+                );
+            }
+        } else if !inside.ends_with('/') {
+            open.push(name);
+        }
+        if name == "html" {
+            break;
+        }
+    }
+}
+
+#[test]
+fn both_pages_hold_the_same_numbers_and_sections() {
+    let report = synthetic();
+    let (page, text) = (html(&report), markdown(&report));
+    let cec = report.metrics.system("student").unwrap().metrics["cec"]
+        .value
+        .unwrap();
+    for expected in [
+        format!("{cec:.3}").as_str(),
+        "What these numbers do not say",
+        "Selection",
+        "Signatures",
+        "vacuous",
+        "Training",
+    ] {
+        assert!(
+            page.contains(expected) && text.contains(expected),
+            "{expected}"
+        );
+    }
+    assert_eq!(page.matches("<article").count(), examples::SHOWN);
+    assert!(page.contains("best checkpoint: "));
+}
+
+#[test]
+fn a_run_without_training_selection_or_predictions_still_has_a_page() {
+    let mut report = synthetic();
+    report.steps.clear();
+    report.selection = None;
+    report.metrics.systems.clear();
+    report.metrics.differences.clear();
+    report.pairs.clear();
+    report.predictions.clear();
+    report.examples.clear();
+    report.dataset = Dataset::default();
+    let (page, text) = (html(&report), markdown(&report));
+    assert!(
+        page.contains("Nothing was evaluated.") && !page.contains("NaN") && !text.contains("NaN")
+    );
+}
+
+#[test]
+fn a_funnel_counts_rules_roles_and_examples() {
+    let rationale = |id: &str, text: &str| Rationale {
+        id: id.to_owned(),
+        example: id[..1].to_owned(),
+        label: None,
+        text: text.to_owned(),
+        outcome: Outcome::Ok,
+        label_was_shown: false,
+        source: "file".to_owned(),
+        usage: None,
+    };
+    let choice = |id: &str, kept: bool, rule: Rule| Choice {
+        rationale: id.to_owned(),
+        example: id[..1].to_owned(),
+        kept,
+        rule,
+        reason: String::new(),
+        weight: f64::from(u8::from(kept)),
+    };
+    let roles = BTreeMap::from([
+        ("x".to_owned(), "reference".to_owned()),
+        ("y".to_owned(), "flawed".to_owned()),
+    ]);
+    let funnel = Funnel::of(
+        &[
+            rationale("a/1", "x"),
+            rationale("a/2", "y"),
+            rationale("b/1", "z"),
+        ],
+        &[
+            choice("a/1", true, Rule::Keep),
+            choice("a/2", false, Rule::Accuracy),
+            choice("b/1", false, Rule::Diversity),
+        ],
+        &[Reference {
+            id: "a".to_owned(),
+            explanations: vec![],
+            roles,
+        }],
+    );
+    assert_eq!(
+        (
+            funnel.candidates,
+            funnel.kept,
+            funnel.examples,
+            funnel.examples_kept
+        ),
+        (3, 1, 2, 1)
+    );
+    assert_eq!(
+        funnel.dropped,
+        BTreeMap::from([(Rule::Accuracy, 1), (Rule::Diversity, 1)])
+    );
+    assert_eq!(funnel.roles["reference"], [1, 0]);
+    assert_eq!(funnel.roles["flawed"], [0, 1]);
+}
