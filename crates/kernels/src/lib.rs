@@ -13,6 +13,7 @@ pub mod gemm;
 pub mod head;
 mod math;
 pub mod norm;
+pub mod rows;
 mod shared;
 
 #[cfg(test)]

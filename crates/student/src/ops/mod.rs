@@ -20,6 +20,7 @@ mod linear;
 mod norm;
 mod pool;
 mod rope;
+mod rows;
 
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::attention;
@@ -31,3 +32,4 @@ pub use layout::{Heads, Layout};
 pub use linear::{linear, lora_linear};
 pub use norm::rms_norm;
 pub use rope::Rope;
+pub use rows::linear_rows;
