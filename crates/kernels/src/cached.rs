@@ -221,7 +221,7 @@ mod tests {
             k: &k,
             v: &v,
             tables,
-            sequences: &[0..n],
+            sequences: std::slice::from_ref(&(0..n)),
             shape,
         });
         for pieces in [&[150][..], &[1, 1, 148], &[70, 1, 1, 78], &[149, 1]] {

@@ -6,6 +6,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod bf16;
 pub mod cached;
 pub mod embedding;
 pub mod gate;

@@ -1,4 +1,4 @@
-//! One training step of all weights with AdamW, fused against composed, in alternating rounds.
+//! One training step of all weights with `AdamW`, fused against composed, in alternating rounds.
 //!
 //! `cargo bench --bench step [-- ROUNDS]`: a random model of the quickstart student's shape (5.5 M parameters, tied embedding), 8 packed sequences of 180 to 320 tokens, the last 40 % of each supervised.
 //! Prints the median step and tokens a second of both, and their ratio.
@@ -8,7 +8,9 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stillhouse_student::ops::{self, AdamwStep, Heads, Layout, Loss, Moments, Rope, composed};
+use stillhouse_student::ops::{
+    self, AdamwStep, Heads, Layout, Loss, Moments, Precision, Rope, composed,
+};
 
 const HIDDEN: usize = 256;
 const INNER: usize = 704;
@@ -30,9 +32,11 @@ struct Path {
     attention: fn(Tensor<2>, Tensor<2>, Tensor<2>, &Rope, &Layout, Heads, f32) -> Tensor<2>,
     swiglu: fn(Tensor<2>, Tensor<2>) -> Tensor<2>,
     embedding: fn(&Tensor<2>, &[u32]) -> Tensor<2>,
+    #[expect(clippy::type_complexity, reason = "the operation's own signature")]
     head_loss: fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>, &[Option<u32>], &[f32]) -> Loss,
     adamw: fn(Tensor<2>, Tensor<2>, Moments<2>, &AdamwStep) -> (Tensor<2>, Moments<2>),
     squared_norm: fn(&Tensor<2>) -> f64,
+    precision: Precision,
 }
 
 const FUSED: Path = Path {
@@ -45,6 +49,13 @@ const FUSED: Path = Path {
     head_loss: ops::head_loss,
     adamw: ops::adamw,
     squared_norm: ops::squared_norm,
+    precision: Precision::F32,
+};
+
+const FUSED_BF16: Path = Path {
+    name: "fused, bf16",
+    precision: Precision::Bf16,
+    ..FUSED
 };
 
 const COMPOSED: Path = Path {
@@ -57,6 +68,7 @@ const COMPOSED: Path = Path {
     head_loss: composed::head_loss,
     adamw: composed::adamw,
     squared_norm: composed::squared_norm,
+    precision: Precision::F32,
 };
 
 /// Weights in a fixed order: the embedding, then nine a layer, then the last norm; norms are `[1, hidden]`.
@@ -90,9 +102,9 @@ impl Model {
         let weight = |(shape, seed): ([usize; 2], u32)| {
             let mut entries = values(shape[0] * shape[1], seed);
             let is_norm = shape[0] == 1;
-            entries
-                .iter_mut()
-                .for_each(|v| *v = if is_norm { 1.0 } else { *v * 0.03 });
+            for v in &mut entries {
+                *v = if is_norm { 1.0 } else { *v * 0.03 };
+            }
             Tensor::<2>::from_data(TensorData::new(entries, shape), device).require_grad()
         };
         let weights: Vec<_> = shapes.into_iter().zip(1..).map(weight).collect();
@@ -175,7 +187,7 @@ impl Batch {
     fn new() -> Self {
         let layout = Layout::new(&LENGTHS);
         let n = layout.tokens();
-        let token = |v: &f32| ((v + 1.0) * 0.5 * VOCAB as f32) as u32 % VOCAB as u32;
+        let token = |v: &f32| (v.to_bits() >> 4) % VOCAB as u32;
         let ids: Vec<u32> = values(n + 1, 7).iter().map(token).collect();
         let mut targets = vec![None; n];
         for rows in layout.sequences() {
@@ -213,14 +225,15 @@ fn main() {
     let rounds = args.iter().find_map(|a| a.parse().ok()).unwrap_or(5);
     let only_fused = args.iter().any(|a| a == "fused");
     let batch = Batch::new();
-    let mut models = [FUSED, COMPOSED].map(|path| (path, Model::new(&device), Vec::new()));
-    let n_paths = if only_fused { 1 } else { 2 };
+    let mut models =
+        [FUSED, FUSED_BF16, COMPOSED].map(|path| (path, Model::new(&device), Vec::new()));
+    let n_paths = if only_fused { 2 } else { 3 };
     for round in 0..=rounds {
         for (path, model, seconds) in &mut models[..n_paths] {
             let start = Instant::now();
-            let loss = model.step(*path, &batch);
+            let loss = ops::with_precision(path.precision, || model.step(*path, &batch));
             let second = start.elapsed().as_secs_f64();
-            println!("{:8} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
+            println!("{:11} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
             if round > 0 {
                 seconds.push(second);
             }
@@ -238,7 +251,8 @@ fn main() {
         );
         medians.push(middle);
     }
-    if let [fused, composed] = medians[..] {
+    if let [fused, bf16, composed] = medians[..] {
         println!("fused is {:.2} times as fast as composed", composed / fused);
+        println!("bf16 is {:.2} times as fast as f32", fused / bf16);
     }
 }

@@ -42,7 +42,9 @@ fn row(t: &Tensor<2>) -> Tensor<1> {
 }
 
 fn numbers<const D: usize>(t: Tensor<D>) -> Vec<f32> {
-    t.into_data_as::<f32>().try_into_vec().unwrap()
+    t.into_data_as::<f32>()
+        .try_into_vec()
+        .expect("just converted to f32")
 }
 
 /// Runs `operation` with the inputs that `is_trained` marks tracked, and pulls a fixed gradient back through it.
@@ -436,7 +438,7 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
         let rows = |t: &Tensor<2>| {
             let of = |(&i, &n): (&usize, &usize)| {
                 let start = layout.sequence(i).start + done[i];
-                t.clone().slice([start..start + n])
+                t.clone().narrow(0, start, n)
             };
             Tensor::cat(active.iter().zip(&new).map(of).collect(), 0)
         };
@@ -454,7 +456,7 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
         );
         let mut start = 0;
         for (&i, &n) in active.iter().zip(&new) {
-            pieces[i].push(y.clone().slice([start..start + n]));
+            pieces[i].push(y.clone().narrow(0, start, n));
             start += n;
             done[i] += n;
         }
@@ -490,4 +492,46 @@ fn adamw_equals_its_twin_and_keeps_training() {
 fn the_norm_is_the_root_of_the_sum_of_squares() {
     let t = tensor(&[3.0, 4.0], [1, 2]);
     assert!((ops::squared_norm(&t) - 25.0).abs() < 1e-9);
+}
+
+#[test]
+fn values_and_gradients_repeat_bit_for_bit() {
+    let shape = Heads {
+        heads: 4,
+        kv_heads: 2,
+        head_size: 16,
+    };
+    let layout = Layout::new(&[70, 131, 99]);
+    let n = layout.tokens();
+    let rope = Rope::new(&frequencies(8), layout.longest());
+    let targets: Vec<Option<u32>> = (0..n).map(|i| (i % 3 > 0).then_some(i as u32)).collect();
+    let operation: Operation<'_> = &|t| {
+        let y = ops::rms_norm(t[0].clone(), &row(&t[1]), 1e-5, 0.0);
+        let [q, k, v] = [&t[2], &t[3], &t[4]].map(|w| ops::linear(y.clone(), w, None));
+        let y = ops::attention(q, k, v, &rope, &layout, shape, 0.25);
+        let y = ops::swiglu(y.clone(), t[0].clone() + y);
+        as_matrix(ops::head_loss(y, &t[5], None, &targets, &vec![1.0; n]))
+    };
+    let shapes = [[n, 64], [1, 64], [64, 64], [32, 64], [32, 64], [300, 64]];
+    let run = || outcome(operation, &shapes, &[true; 6]);
+    let first = run();
+    for _ in 0..5 {
+        let again = run();
+        assert_eq!(
+            (again.value, again.gradients),
+            (first.value.clone(), first.gradients.clone())
+        );
+    }
+}
+
+#[test]
+fn without_autodiff_the_values_are_the_same() {
+    let plain = |t: &Tensor<2>| t.clone().inner();
+    let (x, w) = (
+        tensor(&values(60, 1), [6, 10]),
+        tensor(&values(70, 2), [7, 10]),
+    );
+    let tracked = numbers(ops::linear(x.clone(), &w.clone().require_grad(), None));
+    assert_eq!(numbers(ops::linear(plain(&x), &plain(&w), None)), tracked);
+    assert_eq!(numbers(ops::linear(x, &plain(&w), None)), tracked);
 }

@@ -1,4 +1,4 @@
-//! One update of AdamW, tensor by tensor.
+//! One update of `AdamW`, tensor by tensor.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -58,7 +58,7 @@ fn correction(beta: f32, number: u32) -> f32 {
     (1.0 - f64::from(beta).powf(f64::from(number))) as f32
 }
 
-/// The running means that AdamW keeps for one tensor; both without autodiff.
+/// The running means that `AdamW` keeps for one tensor; both without autodiff.
 #[derive(Clone, Debug)]
 pub struct Moments<const D: usize> {
     /// Of the gradient.

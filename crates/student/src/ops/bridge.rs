@@ -69,11 +69,11 @@ impl CpuKernels for Flex {
 
 impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
     fn apply1<O: CpuOp<1>>(a: FloatTensor<Self>, op: O) -> FloatTensor<Self> {
-        record::<O, C, 1>([a], op)
+        record::<O, C, 1>([a], &op)
     }
 
     fn apply2<O: CpuOp<2>>(a: FloatTensor<Self>, b: FloatTensor<Self>, op: O) -> FloatTensor<Self> {
-        record::<O, C, 2>([a, b], op)
+        record::<O, C, 2>([a, b], &op)
     }
 
     fn apply3<O: CpuOp<3>>(
@@ -82,7 +82,7 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         c: FloatTensor<Self>,
         op: O,
     ) -> FloatTensor<Self> {
-        record::<O, C, 3>([a, b, c], op)
+        record::<O, C, 3>([a, b, c], &op)
     }
 }
 
@@ -99,9 +99,11 @@ type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
 /// The forward pass as a node of the graph.
 fn record<O: CpuOp<N>, C: CheckpointStrategy, const N: usize>(
     inputs: [Tracked<C>; N],
-    op: O,
+    op: &O,
 ) -> Tracked<C> {
-    let nodes: [NodeGuard; N] = inputs.each_ref().map(|t| t.node());
+    let nodes: [NodeGuard; N] = inputs
+        .each_ref()
+        .map(FloatTensor::<Autodiff<Flex, C>>::node);
     let inputs = inputs.map(|t| t.into_primitive().to_contiguous());
     match Node(op.clone())
         .prepare::<C>(nodes)
@@ -112,7 +114,7 @@ fn record<O: CpuOp<N>, C: CheckpointStrategy, const N: usize>(
             let (output, saved) = op.forward(inputs.each_ref());
             prepared.finish(State { inputs, saved }, output)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(compute(inputs, &op)),
+        OpsKind::UnTracked(prepared) => prepared.finish(compute(inputs, op)),
     }
 }
 

@@ -41,6 +41,7 @@ pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, epsilon: f32, offset: f32) -> 
 
 /// See [`attention`](super::attention()).
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
@@ -77,8 +78,8 @@ fn attend_one(
             .expand([kv_heads, group, time, size])
             .reshape([shape.heads, time, size])
     };
-    let q = rotate(split(q, shape.heads), rope);
-    let k = shared(rotate(split(k, kv_heads), rope));
+    let q = rotate(&split(q, shape.heads), rope);
+    let k = shared(rotate(&split(k, kv_heads), rope));
     let v = shared(split(v, kv_heads));
     let future = Tensor::<2, Int>::ones([time, time], &q.device()).triu(1);
     let scores = q.matmul(k.swap_dims(1, 2)) * scale;
@@ -88,7 +89,7 @@ fn attend_one(
 }
 
 /// Rotates each row of `[heads, time, size]` by its position's angles.
-fn rotate(x: Tensor<3>, rope: &Rope) -> Tensor<3> {
+fn rotate(x: &Tensor<3>, rope: &Rope) -> Tensor<3> {
     let [heads, time, size] = x.dims();
     let half = rope.half();
     let table = |values: &[f32]| {
@@ -226,6 +227,6 @@ pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
 
 /// Row numbers as an index tensor.
 fn index(rows: impl Iterator<Item = usize>, device: &burn::tensor::Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+    let rows: Vec<u32> = rows.map(|row| row as u32).collect();
     Tensor::from_data(rows.as_slice(), device)
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::head::{self, Gradients, Input};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, linear, pool};
+use super::{composed, linear, pool, precision};
 
 /// A mean cross-entropy and what it is the mean of.
 #[derive(Clone, Debug)]
@@ -111,6 +111,7 @@ pub fn head_log_likelihood(
         weight: entries(&weight),
         bias: bias.as_ref().map(entries),
         targets: &wanted,
+        precision: precision::current(),
     };
     let mut found = vec![0.0; rows.len()];
     head::log_likelihood(input, &mut found);
@@ -139,7 +140,6 @@ fn chosen_rows(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
 }
 
 #[derive(Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "one per input")]
 struct HeadLoss {
     /// The supervised rows.
     rows: Arc<[usize]>,
@@ -175,6 +175,7 @@ impl HeadLoss {
             weight: entries(weight),
             bias: bias.map(entries),
             targets: &self.targets,
+            precision: precision::current(),
         };
         let of = |wanted: bool, n: usize| if wanted { pool::zeros(n) } else { Vec::new() };
         let mut slopes = Slopes {
@@ -204,7 +205,9 @@ impl HeadLoss {
         let factor = entries(grad)[0];
         let scaled = |mut slopes: Vec<f32>| {
             if factor.to_bits() != 1.0f32.to_bits() {
-                slopes.iter_mut().for_each(|v| *v *= factor);
+                for v in &mut slopes {
+                    *v *= factor;
+                }
             }
             slopes
         };

@@ -55,10 +55,9 @@ pub(super) fn keep(buffer: Vec<f32>) {
 
 /// Keeps a tensor's memory, if nothing else holds it.
 pub(super) fn keep_tensor(tensor: FlexTensor) {
-    if tensor.is_unique() && tensor.layout().num_elements() >= WORTH {
-        if let Ok(buffer) = tensor.into_data().try_into_vec::<f32>() {
-            keep(buffer);
-        }
+    let is_worth_it = tensor.is_unique() && tensor.layout().num_elements() >= WORTH;
+    if is_worth_it && let Ok(buffer) = tensor.into_data().try_into_vec::<f32>() {
+        keep(buffer);
     }
 }
 
