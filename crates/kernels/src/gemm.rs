@@ -2,14 +2,16 @@
 
 use gemm::Parallelism;
 
+use crate::bf16;
+
 /// A matrix to read: rows and columns at fixed steps within a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
     entries: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_step: usize,
-    col_step: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_step: usize,
+    pub(crate) col_step: usize,
 }
 
 impl<'a> Matrix<'a> {
@@ -53,6 +55,13 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// Where the part begins whose first row and column these are; never read where the part is empty.
+    pub(crate) fn first(&self, row: usize, col: usize) -> *const f32 {
+        self.entries
+            .as_ptr()
+            .wrapping_add(row * self.row_step + col * self.col_step)
+    }
+
     fn at(&self, row: usize, col: usize) -> f32 {
         self.entries[row * self.row_step + col * self.col_step]
     }
@@ -61,10 +70,10 @@ impl<'a> Matrix<'a> {
 /// A row-major matrix to write, whose rows begin `row_step` entries apart.
 #[derive(Debug)]
 pub struct MatrixMut<'a> {
-    entries: &'a mut [f32],
-    rows: usize,
-    cols: usize,
-    row_step: usize,
+    pub(crate) entries: &'a mut [f32],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_step: usize,
 }
 
 impl<'a> MatrixMut<'a> {
@@ -163,6 +172,34 @@ pub fn multiply(
             false,
             parallelism,
         );
+    }
+}
+
+/// How exact a product's factors are; sums are always in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they come.
+    #[default]
+    F32,
+    /// Rounded to bf16 where the processor multiplies those ([`bf16::is_available`]), as they come elsewhere.
+    Bf16,
+}
+
+/// [`multiply`] on all threads, in this precision.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn multiply_in(
+    precision: Precision,
+    c: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    scale: f32,
+    put: Put,
+) {
+    match precision {
+        Precision::Bf16 if bf16::is_available() => bf16::multiply(c, a, b, scale, put),
+        _ => multiply(c, a, b, scale, put, Threads::All),
     }
 }
 

@@ -3,7 +3,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
+use crate::gemm::{Matrix, MatrixMut, Precision, Put, multiply_in};
 use crate::math::{exponentiate, highest};
 
 /// Logits that exist at one time, about: 32 MB.
@@ -20,6 +20,8 @@ pub struct Input<'a> {
     pub bias: Option<&'a [f32]>,
     /// The token wanted at each row.
     pub targets: &'a [u32],
+    /// How exact the products are.
+    pub precision: Precision,
 }
 
 impl Input<'_> {
@@ -62,13 +64,13 @@ impl Input<'_> {
     fn logits(&self, x: &[f32], logits: &mut [f32]) {
         let (size, vocab) = (self.size(), self.vocab());
         let rows = x.len() / size;
-        multiply(
+        multiply_in(
+            self.precision,
             MatrixMut::new(logits, rows, vocab),
             Matrix::new(x, rows, size),
             Matrix::new(self.weight, vocab, size).t(),
             1.0,
             Put::Over,
-            Threads::All,
         );
         if let Some(bias) = self.bias {
             logits.par_chunks_mut(vocab).for_each(|row| {
@@ -153,17 +155,17 @@ pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &
         if let Some(dx) = &mut out.x {
             let dx = MatrixMut::new(&mut dx[first * size..][..rows * size], rows, size);
             let weight = Matrix::new(input.weight, vocab, size);
-            multiply(dx, slopes, weight, 1.0, Put::Over, Threads::All);
+            multiply_in(input.precision, dx, slopes, weight, 1.0, Put::Over);
         }
         if let Some(d_weight) = &mut out.weight {
             let d_weight = MatrixMut::new(d_weight, vocab, size);
-            multiply(
+            multiply_in(
+                input.precision,
                 d_weight,
                 slopes.t(),
                 Matrix::new(x, rows, size),
                 1.0,
                 Put::Onto,
-                Threads::All,
             );
         }
         if let Some(d_bias) = &mut out.bias {
@@ -255,6 +257,7 @@ mod tests {
             weight: &weight,
             bias: Some(&bias),
             targets: &targets,
+            precision: Precision::F32,
         };
         let (mut dx, mut dw, mut db) = (
             vec![0.0; x.len()],
@@ -317,6 +320,7 @@ mod tests {
             weight: &weight,
             bias: None,
             targets: &targets,
+            precision: Precision::F32,
         };
         let mut found = vec![0.0; n];
         log_likelihood(input, &mut found);

@@ -6,6 +6,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod bf16;
 pub mod cached;
 pub mod embedding;
 pub mod encoder_attention;
@@ -17,6 +18,7 @@ pub mod layer_norm;
 mod math;
 pub mod norm;
 pub mod panels;
+pub mod rows;
 mod shared;
 
 /// The instruction set that a kernel runs on; `Arch::new()` is the best that the processor has.

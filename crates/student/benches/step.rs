@@ -8,7 +8,9 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use stillhouse_student::ops::{self, AdamwStep, Heads, Layout, Loss, Moments, Rope, composed};
+use stillhouse_student::ops::{
+    self, AdamwStep, Heads, Layout, Loss, Moments, Precision, Rope, composed,
+};
 
 const HIDDEN: usize = 256;
 const INNER: usize = 704;
@@ -34,6 +36,7 @@ struct Path {
     head_loss: fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>, &[Option<u32>], &[f32]) -> Loss,
     adamw: fn(Tensor<2>, Tensor<2>, Moments<2>, &AdamwStep) -> (Tensor<2>, Moments<2>),
     squared_norm: fn(&Tensor<2>) -> f64,
+    precision: Precision,
 }
 
 const FUSED: Path = Path {
@@ -46,6 +49,13 @@ const FUSED: Path = Path {
     head_loss: ops::head_loss,
     adamw: ops::adamw,
     squared_norm: ops::squared_norm,
+    precision: Precision::F32,
+};
+
+const FUSED_BF16: Path = Path {
+    name: "fused, bf16",
+    precision: Precision::Bf16,
+    ..FUSED
 };
 
 const COMPOSED: Path = Path {
@@ -58,6 +68,7 @@ const COMPOSED: Path = Path {
     head_loss: composed::head_loss,
     adamw: composed::adamw,
     squared_norm: composed::squared_norm,
+    precision: Precision::F32,
 };
 
 /// Weights in a fixed order: the embedding, then nine a layer, then the last norm; norms are `[1, hidden]`.
@@ -214,14 +225,15 @@ fn main() {
     let rounds = args.iter().find_map(|a| a.parse().ok()).unwrap_or(5);
     let only_fused = args.iter().any(|a| a == "fused");
     let batch = Batch::new();
-    let mut models = [FUSED, COMPOSED].map(|path| (path, Model::new(&device), Vec::new()));
-    let n_paths = if only_fused { 1 } else { 2 };
+    let mut models =
+        [FUSED, FUSED_BF16, COMPOSED].map(|path| (path, Model::new(&device), Vec::new()));
+    let n_paths = if only_fused { 2 } else { 3 };
     for round in 0..=rounds {
         for (path, model, seconds) in &mut models[..n_paths] {
             let start = Instant::now();
-            let loss = model.step(*path, &batch);
+            let loss = ops::with_precision(path.precision, || model.step(*path, &batch));
             let second = start.elapsed().as_secs_f64();
-            println!("{:8} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
+            println!("{:11} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
             if round > 0 {
                 seconds.push(second);
             }
@@ -239,7 +251,8 @@ fn main() {
         );
         medians.push(middle);
     }
-    if let [fused, composed] = medians[..] {
+    if let [fused, bf16, composed] = medians[..] {
         println!("fused is {:.2} times as fast as composed", composed / fused);
+        println!("bf16 is {:.2} times as fast as f32", fused / bf16);
     }
 }

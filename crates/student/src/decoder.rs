@@ -130,6 +130,9 @@ pub(crate) struct Decoder {
     rope: Rope,
 }
 
+/// [`ops::linear`] or its twin for generation.
+type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
+
 /// The names and shapes of a model's parameters, in order.
 #[derive(Default)]
 struct Plan(Vec<(String, Vec<usize>)>);
@@ -279,12 +282,14 @@ impl Decoder {
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
         let (heads, scale) = (self.heads(), self.scale());
-        self.forward(tokens, |_, q, k, v| {
+        self.forward(tokens, ops::linear, |_, q, k, v| {
             ops::attention(q, k, v, &self.rope, layout, heads, scale)
         })
     }
 
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
+    ///
+    /// Where each sequence has one token, a row's bits do not depend on the rows beside it.
     pub(crate) fn states_cached(
         &self,
         tokens: &[u32],
@@ -293,7 +298,12 @@ impl Decoder {
         cache: &mut KvCache,
     ) -> Tensor<2> {
         let scale = self.scale();
-        self.forward(tokens, |layer, q, k, v| {
+        let product = if layout.longest() == 1 {
+            ops::linear_rows
+        } else {
+            ops::linear
+        };
+        self.forward(tokens, product, |layer, q, k, v| {
             ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, scale)
         })
     }
@@ -311,32 +321,30 @@ impl Decoder {
     fn forward(
         &self,
         tokens: &[u32],
+        product: Product,
         mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
+        let through = |x: &Tensor<2>, linear: &Linear| self.linear(x, linear, product);
         let mut x = ops::embedding(self.matrix(self.embedding), tokens);
         for (index, layer) in self.layers.iter().enumerate() {
             let y = self.norm(x.clone(), layer.attention_norm);
-            let (q, k, v) = (
-                self.linear(&y, &layer.q),
-                self.linear(&y, &layer.k),
-                self.linear(&y, &layer.v),
-            );
-            x = x + self.linear(&attend(index, q, k, v), &layer.o);
+            let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|linear| through(&y, linear));
+            x = x + through(&attend(index, q, k, v), &layer.o);
             let y = self.norm(x.clone(), layer.mlp_norm);
-            let gated = ops::swiglu(self.linear(&y, &layer.gate), self.linear(&y, &layer.up));
-            x = x + self.linear(&gated, &layer.down);
+            let gated = ops::swiglu(through(&y, &layer.gate), through(&y, &layer.up));
+            x = x + through(&gated, &layer.down);
         }
         self.norm(x, self.norm)
     }
 
-    fn linear(&self, x: &Tensor<2>, linear: &Linear) -> Tensor<2> {
+    fn linear(&self, x: &Tensor<2>, linear: &Linear, product: Product) -> Tensor<2> {
         let (x, weight) = (x.clone(), self.matrix(linear.weight));
         let bias = linear.bias.map(|at| self.vector(at));
         match linear.lora {
             Some(Lora { a, b, scale }) => {
                 ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
             }
-            None => ops::linear(x, weight, bias),
+            None => product(x, weight, bias),
         }
     }
 

@@ -266,7 +266,7 @@ impl Batch<'_> {
     }
 
     fn logits(&self, states: Tensor<2>) -> Vec<f32> {
-        let logits = ops::head_logits(states, self.decoder.head());
+        let logits = ops::linear_rows(states, self.decoder.head(), None);
         logits
             .try_into_vec_as::<f32>()
             .expect("a float tensor holds floats")
@@ -392,6 +392,36 @@ mod tests {
             logits.map(f32::to_bits),
             [2.0, f32::NEG_INFINITY, 1.0, 3.0].map(f32::to_bits)
         );
+    }
+
+    #[test]
+    fn the_logits_of_a_row_do_not_depend_on_the_rows_beside_it() {
+        let base = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../examples/quickstart/base"
+        );
+        let decoder = Model::load(std::path::Path::new(base)).unwrap().decoder;
+        let rows = |n: usize| {
+            let mut cache = decoder.cache(n);
+            let slots: Vec<usize> = (0..n).collect();
+            for slot in &slots {
+                let prompt: Vec<u32> = (20..27).collect();
+                let _ = decoder.states_cached(&prompt, &Layout::new(&[7]), &[*slot], &mut cache);
+            }
+            let next = vec![30; n];
+            let states =
+                decoder.states_cached(&next, &Layout::new(&vec![1; n]), &slots, &mut cache);
+            let logits = ops::linear_rows(states, decoder.head(), None);
+            let logits = logits.try_into_vec_as::<f32>().unwrap();
+            let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
+            bits.chunks_exact(decoder.config.vocabulary)
+                .map(<[u32]>::to_vec)
+                .collect::<Vec<_>>()
+        };
+        let alone = rows(1);
+        for n in [2, 3, 5, 8, 16] {
+            assert!(rows(n).iter().all(|row| *row == alone[0]), "{n} at once");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::LoraOptions;
 use crate::batch::LossOn;
 use crate::error::{Error, Result};
+use crate::ops;
 use crate::optimizer::{Schedule, Warmup};
 
 /// What training changes.
@@ -16,6 +17,30 @@ pub enum Method {
     Full,
     /// Low-rank branches beside frozen weights.
     Lora,
+}
+
+/// How exact the products with weights are while training; sums, weights and updates stay in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// bf16 where the processor is known to multiply it faster (AMD with AVX512-BF16), else f32.
+    #[default]
+    Fastest,
+    /// As exact as the weights.
+    F32,
+    /// Factors rounded to bf16, where the processor can multiply those.
+    Bf16,
+}
+
+impl Precision {
+    /// What it means on this processor.
+    pub(crate) fn here(self) -> ops::Precision {
+        match self {
+            Self::Fastest => ops::fastest_precision(),
+            Self::F32 => ops::Precision::F32,
+            Self::Bf16 => ops::Precision::Bf16,
+        }
+    }
 }
 
 /// How a student is trained.
@@ -34,6 +59,9 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
+    /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
+    /// processor. Validation and generation are always in f32.
+    pub precision: Precision,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// How the rate rises at first: over a share of all steps or over a number of steps.
@@ -65,6 +93,7 @@ impl Default for TrainOptions {
             steps: None,
             batch_size: 8,
             micro_batch_tokens: 4096,
+            precision: Precision::default(),
             learning_rate: 1e-3,
             warmup: Warmup::Ratio(0.05),
             schedule: Schedule::Cosine { floor: 0.0 },

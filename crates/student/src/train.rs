@@ -17,11 +17,11 @@ use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::{loss_and_gradient, mean_loss};
 use crate::model::Model;
-use crate::ops::AdamwStep;
+use crate::ops::{self, AdamwStep};
 use crate::optimizer::{Optimizer, trained};
 
 use crate::options::count;
-pub use crate::options::{Method, TrainOptions};
+pub use crate::options::{Method, Precision, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -256,7 +256,9 @@ impl<'a> Training<'a> {
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
         let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
-        let (loss, gradient) = loss_and_gradient(&self.model.decoder, &packed);
+        let (loss, gradient) = ops::with_precision(options.precision.here(), || {
+            loss_and_gradient(&self.model.decoder, &packed)
+        });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
                 step,

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::head::{self, Gradients, Input};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, linear, pool};
+use super::{composed, linear, pool, precision};
 
 /// A mean cross-entropy and what it is the mean of.
 #[derive(Clone, Debug)]
@@ -111,6 +111,7 @@ pub fn head_log_likelihood(
         weight: entries(&weight),
         bias: bias.as_ref().map(entries),
         targets: &wanted,
+        precision: precision::current(),
     };
     let mut found = vec![0.0; rows.len()];
     head::log_likelihood(input, &mut found);
@@ -174,6 +175,7 @@ impl HeadLoss {
             weight: entries(weight),
             bias: bias.map(entries),
             targets: &self.targets,
+            precision: precision::current(),
         };
         let of = |wanted: bool, n: usize| if wanted { pool::zeros(n) } else { Vec::new() };
         let mut slopes = Slopes {

@@ -2,10 +2,10 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use stillhouse_kernels::gemm::{Matrix, MatrixMut, Put, Threads, multiply, sum_rows};
+use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, pool};
+use super::{composed, pool, precision};
 
 /// `x W' + bias`: `[n, in]` -> `[n, out]`.
 #[must_use]
@@ -61,16 +61,20 @@ fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Ve
         Matrix::new(entries(weight), size_out, size_in).t(),
         1.0,
         put,
-        Threads::All,
     );
     y
+}
+
+/// `scale a b`, in the precision that holds now.
+fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
+    gemm::multiply_in(precision::current(), c, a, b, scale, put);
 }
 
 /// `scale a b` into fresh memory.
 fn fresh(a: Matrix<'_>, b: Matrix<'_>, [rows, cols]: [usize; 2], scale: f32) -> Vec<f32> {
     let mut y = pool::take(rows * cols);
     let out = MatrixMut::new(&mut y, rows, cols);
-    multiply(out, a, b, scale, Put::Over, Threads::All);
+    multiply(out, a, b, scale, Put::Over);
     y
 }
 
@@ -165,7 +169,6 @@ impl CpuOp<3> for LoraLinear {
             Matrix::new(entries(b), size_out, rank).t(),
             1.0,
             Put::Onto,
-            Threads::All,
         );
         (tensor(y, [n, size_out]), low)
     }
@@ -191,7 +194,6 @@ impl CpuOp<3> for LoraLinear {
                 Matrix::new(entries(a), rank, size_in),
                 1.0,
                 Put::Onto,
-                Threads::All,
             );
             like(dx, x)
         });

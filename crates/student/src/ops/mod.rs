@@ -19,7 +19,9 @@ mod layout;
 mod linear;
 mod norm;
 mod pool;
+mod precision;
 mod rope;
+mod rows;
 
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::attention;
@@ -30,4 +32,6 @@ pub use head::{Loss, head_log_likelihood, head_logits, head_loss};
 pub use layout::{Heads, Layout};
 pub use linear::{linear, lora_linear};
 pub use norm::rms_norm;
+pub use precision::{Precision, fastest_precision, with_precision};
 pub use rope::Rope;
+pub use rows::linear_rows;

@@ -1,0 +1,40 @@
+//! How exact the products with weights are.
+
+use std::cell::Cell;
+
+use stillhouse_kernels::bf16;
+pub use stillhouse_kernels::gemm::Precision;
+
+thread_local! {
+    static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
+}
+
+/// Does `work` with the factors of all products with weights (not attention's) rounded as `precision` says, on the CPU.
+///
+/// It holds for this thread; a backward pass belongs inside too.
+/// Weights, activations, sums and updates stay in f32, as in mixed precision elsewhere.
+pub fn with_precision<R>(precision: Precision, work: impl FnOnce() -> R) -> R {
+    struct Restore(Precision);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(precision));
+    work()
+}
+
+/// What is fastest on this processor: bf16 on those of AMD that multiply it, f32 on all others.
+#[must_use]
+pub fn fastest_precision() -> Precision {
+    if bf16::is_faster() {
+        Precision::Bf16
+    } else {
+        Precision::F32
+    }
+}
+
+/// What holds now.
+pub(super) fn current() -> Precision {
+    CURRENT.get()
+}
