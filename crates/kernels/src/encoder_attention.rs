@@ -130,7 +130,7 @@ fn exp(x: f32) -> f32 {
     // ln 2 in two parts: n times the first is exact.
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let p = 1.384_356_2e-3;
-    let p = p * r + 8.374_237_5e-3;
+    let p = p * r + 8.374_237e-3;
     let p = p * r + 4.166_801e-2;
     let p = p * r + 1.666_643e-1;
     let p = p * r + 4.999_999_4e-1;

@@ -24,9 +24,9 @@ fn erf(x: f32) -> f32 {
     let p = 2.041_903_8e-6;
     let p = p * t + 2.848_004_3e-4;
     let p = p * t + 3.779_517_2e-3;
-    let p = p * t + 5.279_000_2e-2;
+    let p = p * t + 5.279e-2;
     let p = p * t + 1.907_825_4e-1;
-    let p = p * t + 1.128_379_1;
+    let p = p * t + std::f32::consts::FRAC_2_SQRT_PI;
     let q = 3.800_294_5e-5;
     let q = q * t + 1.165_178_6e-3;
     let q = q * t + 1.499_726_5e-2;
