@@ -31,7 +31,10 @@ fn main() -> ExitCode {
 /// 1 the run failed, 2 arguments or config are wrong, 3 the outside world (network, disk),
 /// 130 interrupted.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<stillhouse::Error>().map(stillhouse::Error::fault) {
+    match error
+        .downcast_ref::<stillhouse::Error>()
+        .map(stillhouse::Error::fault)
+    {
         Some(stillhouse::Fault::Config) => 2,
         Some(stillhouse::Fault::World) => 3,
         Some(stillhouse::Fault::Stopped) => 130,

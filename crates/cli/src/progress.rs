@@ -53,7 +53,12 @@ impl Progress {
             _ if std::io::stderr().is_terminal() => Look::Terminal,
             _ => Look::Lines,
         };
-        Self { look, stage: "", bar: ProgressBar::hidden(), begun: Begun::default() }
+        Self {
+            look,
+            stage: "",
+            bar: ProgressBar::hidden(),
+            begun: Begun::default(),
+        }
     }
 
     /// Shows one event; `now` is in seconds.
@@ -82,10 +87,16 @@ impl Progress {
                 None
             }
             Event::StageSkipped { stage } => Some(format!("{stage:<9} unchanged, skipped")),
-            Event::StageFinished { stage, seconds } => Some(format!("{stage:<9} done in {}", span(*seconds))),
+            Event::StageFinished { stage, seconds } => {
+                Some(format!("{stage:<9} done in {}", span(*seconds)))
+            }
             Event::Resumed { what } => Some(format!("{:<9} goes on: {what}", self.stage)),
             Event::Warning { text } => Some(format!("{:<9} warning: {text}", self.stage)),
-            Event::Note { text } => Some(format!("{:<9} {}", self.stage, text.replace('\n', "\n          "))),
+            Event::Note { text } => Some(format!(
+                "{:<9} {}",
+                self.stage,
+                text.replace('\n', "\n          ")
+            )),
             _ => None,
         }
     }
@@ -97,21 +108,41 @@ impl Progress {
         match event {
             Event::StageStarted { stage } => self.begin(*stage, now),
             Event::StageFinished { .. } | Event::StageSkipped { .. } => self.bar.finish_and_clear(),
-            Event::Progress { unit, done, total } => self.advance(*done, *total, now, unit, String::new()),
-            Event::Step { step, total, loss, tokens, .. } => {
+            Event::Progress { unit, done, total } => {
+                self.advance(*done, *total, now, unit, String::new())
+            }
+            Event::Step {
+                step,
+                total,
+                loss,
+                tokens,
+                ..
+            } => {
                 self.begun.tokens += tokens;
                 let rate = self.begun.tokens as f64 / (now - self.begun.seconds).max(1e-3);
-                self.advance(*step, *total, now, "steps", format!("loss {loss:.3}, {rate:.0} tokens/s, "));
+                self.advance(
+                    *step,
+                    *total,
+                    now,
+                    "steps",
+                    format!("loss {loss:.3}, {rate:.0} tokens/s, "),
+                );
             }
             _ => {}
         }
     }
 
     fn begin(&mut self, stage: Stage, now: f64) {
-        let style = ProgressStyle::with_template("{prefix:<9} {bar:24} {msg}").expect("a template of ours");
-        self.bar = ProgressBar::new(1).with_style(style).with_prefix(stage.name());
+        let style =
+            ProgressStyle::with_template("{prefix:<9} {bar:24} {msg}").expect("a template of ours");
+        self.bar = ProgressBar::new(1)
+            .with_style(style)
+            .with_prefix(stage.name());
         self.bar.enable_steady_tick(Duration::from_millis(200));
-        self.begun = Begun { seconds: now, ..Begun::default() };
+        self.begun = Begun {
+            seconds: now,
+            ..Begun::default()
+        };
     }
 
     fn advance(&mut self, done: usize, total: usize, now: f64, unit: &str, extra: String) {
@@ -121,8 +152,13 @@ impl Progress {
         let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
-        let left = if rate > 0.0 { format!(", {} left", span(left)) } else { String::new() };
-        self.bar.set_message(format!("{done}/{total} {unit}, {extra}{rate:.1}/s{left}"));
+        let left = if rate > 0.0 {
+            format!(", {} left", span(left))
+        } else {
+            String::new()
+        };
+        self.bar
+            .set_message(format!("{done}/{total} {unit}, {extra}{rate:.1}/s{left}"));
     }
 }
 

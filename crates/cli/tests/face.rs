@@ -22,8 +22,17 @@ fn the_printed_defaults_can_be_read_back() {
     let defaults = stillhouse(&["config"]).output().unwrap().stdout;
     let path = folder.path().join("run.toml");
     std::fs::write(&path, &defaults).unwrap();
-    let sets = ["--set", "out=o", "--set", "data.dataset=d", "--set", "data.path=p"];
-    let resolved = stillhouse(&[&["config", path.to_str().unwrap()], &sets[..]].concat()).output().unwrap();
+    let sets = [
+        "--set",
+        "out=o",
+        "--set",
+        "data.dataset=d",
+        "--set",
+        "data.path=p",
+    ];
+    let resolved = stillhouse(&[&["config", path.to_str().unwrap()], &sets[..]].concat())
+        .output()
+        .unwrap();
     expect(&resolved, 0);
     assert!(String::from_utf8_lossy(&resolved.stdout).contains("[student.train]"));
 }
@@ -31,18 +40,45 @@ fn the_printed_defaults_can_be_read_back() {
 #[test]
 fn arguments_that_are_wrong_end_with_2() {
     expect(&stillhouse(&["run"]).output().unwrap(), 2);
-    expect(&stillhouse(&["run", "x.toml", "--from", "nowhere"]).output().unwrap(), 2);
-    let said = expect(&stillhouse(&["run", "examples/quickstart/run.toml", "--from", "report", "--to", "data"]).output().unwrap(), 2);
-    assert!(said.contains("stage report comes after --to data"), "{said}");
+    expect(
+        &stillhouse(&["run", "x.toml", "--from", "nowhere"])
+            .output()
+            .unwrap(),
+        2,
+    );
+    let said = expect(
+        &stillhouse(&[
+            "run",
+            "examples/quickstart/run.toml",
+            "--from",
+            "report",
+            "--to",
+            "data",
+        ])
+        .output()
+        .unwrap(),
+        2,
+    );
+    assert!(
+        said.contains("stage report comes after --to data"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let config = common::small_config(folder.path());
-    let output = stillhouse(&["run", config.to_str().unwrap(), "--dry-run"]).output().unwrap();
+    let output = stillhouse(&["run", config.to_str().unwrap(), "--dry-run"])
+        .output()
+        .unwrap();
     expect(&output, 0);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("would run").count(), 7);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout)
+            .matches("would run")
+            .count(),
+        7
+    );
     assert!(!folder.path().join("out").exists());
 }
 
@@ -51,7 +87,10 @@ fn completions_know_the_stages() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let output = stillhouse(&["completions", shell]).output().unwrap();
         expect(&output, 0);
-        assert!(String::from_utf8_lossy(&output.stdout).contains("stillhouse"), "{shell}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("stillhouse"),
+            "{shell}"
+        );
     }
 }
 
@@ -60,12 +99,23 @@ fn json_events_are_json_lines_and_quiet_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
     let config = common::small_config(folder.path());
     let path = config.to_str().unwrap();
-    let output = stillhouse(&["run", path, "--to", "select", "--json"]).output().unwrap();
+    let output = stillhouse(&["run", path, "--to", "select", "--json"])
+        .output()
+        .unwrap();
     expect(&output, 0);
     let text = String::from_utf8_lossy(&output.stdout);
-    let events: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert!(events.iter().any(|e| e["event"] == "stage_finished" && e["stage"] == "select"));
-    let output = stillhouse(&["run", path, "--to", "select", "--quiet"]).output().unwrap();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert!(
+        events
+            .iter()
+            .any(|e| e["event"] == "stage_finished" && e["stage"] == "select")
+    );
+    let output = stillhouse(&["run", path, "--to", "select", "--quiet"])
+        .output()
+        .unwrap();
     assert_eq!(expect(&output, 0), "");
     assert!(output.stdout.is_empty());
 }

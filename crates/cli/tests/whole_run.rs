@@ -12,15 +12,28 @@ use common::{expect, records, small_config, stillhouse};
 fn a_run_ends_in_a_report_and_is_not_done_twice() {
     let folder = tempfile::tempdir().unwrap();
     let config = small_config(folder.path());
-    let run = || stillhouse(&["run", config.to_str().unwrap()]).output().unwrap();
+    let run = || {
+        stillhouse(&["run", config.to_str().unwrap()])
+            .output()
+            .unwrap()
+    };
 
     let said = expect(&run(), 0);
-    for stage in ["data", "teacher", "select", "train", "generate", "evaluate", "report"] {
-        assert!(said.lines().any(|l| l.starts_with(stage) && l.contains("done in")), "{stage}: {said}");
+    for stage in [
+        "data", "teacher", "select", "train", "generate", "evaluate", "report",
+    ] {
+        assert!(
+            said.lines()
+                .any(|l| l.starts_with(stage) && l.contains("done in")),
+            "{stage}: {said}"
+        );
     }
     let out = folder.path().join("out");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page.contains("<svg") && !page.contains("http://") && !page.contains("<script"), "the page must be one file");
+    assert!(
+        page.contains("<svg") && !page.contains("http://") && !page.contains("<script"),
+        "the page must be one file"
+    );
     let first = records(&out);
 
     let again = expect(&run(), 0);
@@ -31,8 +44,13 @@ fn a_run_ends_in_a_report_and_is_not_done_twice() {
     let path = config.to_str().unwrap();
     let other = ["run", path, "--set", "select.method.keep=2"];
     let said = expect(&stillhouse(&other).output().unwrap(), 1);
-    assert!(said.contains("keep was 1, now 2") && said.contains("--redo"), "{said}");
-    let redo = stillhouse(&[&other[..], &["--redo", "--to", "select"]].concat()).output().unwrap();
+    assert!(
+        said.contains("keep was 1, now 2") && said.contains("--redo"),
+        "{said}"
+    );
+    let redo = stillhouse(&[&other[..], &["--redo", "--to", "select"]].concat())
+        .output()
+        .unwrap();
     let said = expect(&redo, 0);
     assert_eq!(said.matches("unchanged, skipped").count(), 2, "{said}");
 }
@@ -42,15 +60,26 @@ fn a_killed_run_goes_on_and_ends_the_same() {
     let whole = tempfile::tempdir().unwrap();
     let killed = tempfile::tempdir().unwrap();
     let config = small_config(whole.path());
-    expect(&stillhouse(&["run", config.to_str().unwrap()]).output().unwrap(), 0);
+    expect(
+        &stillhouse(&["run", config.to_str().unwrap()])
+            .output()
+            .unwrap(),
+        0,
+    );
 
     let config = small_config(killed.path());
     let mut kills = 0;
     for attempt in 1..40 {
-        let mut child = stillhouse(&["run", "--quiet", config.to_str().unwrap()]).spawn().unwrap();
+        let mut child = stillhouse(&["run", "--quiet", config.to_str().unwrap()])
+            .spawn()
+            .unwrap();
         // Ever longer sittings, so that each stage is hit and the run ends at last.
         std::thread::sleep(Duration::from_millis(60 * attempt));
-        if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+        if child
+            .try_wait()
+            .unwrap()
+            .is_some_and(|status| status.success())
+        {
             break;
         }
         child.kill().unwrap();
@@ -58,9 +87,21 @@ fn a_killed_run_goes_on_and_ends_the_same() {
         kills += 1;
     }
     assert!(kills >= 3, "the run was too quick to be killed");
-    expect(&stillhouse(&["run", config.to_str().unwrap()]).output().unwrap(), 0);
-    for (one, other) in records(&whole.path().join("out")).iter().zip(&records(&killed.path().join("out"))) {
+    expect(
+        &stillhouse(&["run", config.to_str().unwrap()])
+            .output()
+            .unwrap(),
+        0,
+    );
+    for (one, other) in records(&whole.path().join("out"))
+        .iter()
+        .zip(&records(&killed.path().join("out")))
+    {
         // The report quotes the config, and in it the run directory.
-        assert!(one == other || one.0 == "report.md", "{} differs after {kills} kills", one.0);
+        assert!(
+            one == other || one.0 == "report.md",
+            "{} differs after {kills} kills",
+            one.0
+        );
     }
 }

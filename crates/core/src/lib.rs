@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod event;
 pub mod fs;
 pub mod jsonl;
+pub mod off;
 pub mod prompt;
 pub mod random;
 pub mod record;

@@ -47,7 +47,10 @@ impl Config {
     /// Reads a config file, with `sets` ("student.train.epochs=2") put over it.
     pub fn load(path: &Path, sets: &[String]) -> Result<Self> {
         let text = fs::read_text(path)?;
-        let place = |e: toml::de::Error| Error::Config { path: path.to_owned(), what: e.to_string().trim_end().to_owned() };
+        let place = |e: toml::de::Error| Error::Config {
+            path: path.to_owned(),
+            what: e.to_string().trim_end().to_owned(),
+        };
         // The file by itself first: its complaints carry line and column.
         let mut run: RunConfig = toml::from_str(&text).map_err(place)?;
         if !sets.is_empty() {
@@ -55,12 +58,22 @@ impl Config {
             for set in sets {
                 put(&mut table, set)?;
             }
-            let wrong = |e: toml::de::Error| Error::Set { set: sets.join(" --set "), what: e.message().to_owned() };
+            let wrong = |e: toml::de::Error| Error::Set {
+                set: sets.join(" --set "),
+                what: e.message().to_owned(),
+            };
             run = table.try_into().map_err(wrong)?;
         }
-        for (key, value) in [("out", &run.out), ("data.dataset", &run.data.dataset), ("data.path", &run.data.path)] {
+        for (key, value) in [
+            ("out", &run.out),
+            ("data.dataset", &run.data.dataset),
+            ("data.path", &run.data.path),
+        ] {
             if value.as_os_str().is_empty() {
-                return Err(Error::Config { path: path.to_owned(), what: format!("`{key}` is missing; `stillhouse config` prints every key") });
+                return Err(Error::Config {
+                    path: path.to_owned(),
+                    what: format!("`{key}` is missing; `stillhouse config` prints every key"),
+                });
             }
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -70,7 +83,11 @@ impl Config {
     /// Where a path of the config leads: from the working directory, else from beside the config.
     pub fn locate(&self, path: &Path) -> PathBuf {
         let beside = self.folder.join(path);
-        if !path.exists() && beside.exists() { beside } else { path.to_owned() }
+        if !path.exists() && beside.exists() {
+            beside
+        } else {
+            path.to_owned()
+        }
     }
 
     /// The resolved config as TOML.
@@ -81,16 +98,28 @@ impl Config {
 
 /// Puts "a.b=value" into a table; the value is TOML, and a bare word is a text.
 fn put(table: &mut toml::Table, set: &str) -> Result<()> {
-    let wrong = |what: &str| Error::Set { set: set.to_owned(), what: what.to_owned() };
-    let (key, text) = set.split_once('=').ok_or_else(|| wrong("expected KEY=VALUE, such as student.train.epochs=2"))?;
+    let wrong = |what: &str| Error::Set {
+        set: set.to_owned(),
+        what: what.to_owned(),
+    };
+    let (key, text) = set
+        .split_once('=')
+        .ok_or_else(|| wrong("expected KEY=VALUE, such as student.train.epochs=2"))?;
     let parsed = format!("value = {text}").parse::<toml::Table>();
-    let value = parsed.ok().and_then(|mut t| t.remove("value")).unwrap_or_else(|| text.into());
+    let value = parsed
+        .ok()
+        .and_then(|mut t| t.remove("value"))
+        .unwrap_or_else(|| text.into());
     let mut keys: Vec<&str> = key.trim().split('.').collect();
     let last = keys.pop().expect("split gives at least one part");
     let mut inner = table;
     for key in keys {
-        let entry = inner.entry(key).or_insert_with(|| toml::Table::new().into());
-        inner = entry.as_table_mut().ok_or_else(|| wrong(&format!("`{key}` is a value, not a table")))?;
+        let entry = inner
+            .entry(key)
+            .or_insert_with(|| toml::Table::new().into());
+        inner = entry
+            .as_table_mut()
+            .ok_or_else(|| wrong(&format!("`{key}` is a value, not a table")))?;
     }
     inner.insert(last.to_owned(), value);
     Ok(())
@@ -114,22 +143,41 @@ mod tests {
     fn the_printed_defaults_are_the_structs_defaults_and_every_key_has_a_comment() {
         let printed: toml::Table = DEFAULT.parse().unwrap();
         let structs = toml::Table::try_from(RunConfig::default()).unwrap();
-        assert_eq!(toml::to_string(&printed).unwrap(), toml::to_string(&structs).unwrap());
+        assert_eq!(
+            toml::to_string(&printed).unwrap(),
+            toml::to_string(&structs).unwrap()
+        );
         let mut commented = false;
         for line in DEFAULT.lines() {
-            let is_key = line.split_once('=').is_some_and(|(key, _)| !key.starts_with('#'));
-            assert!(!is_key || commented || line.contains(" # "), "no comment above: {line}");
+            let is_key = line
+                .split_once('=')
+                .is_some_and(|(key, _)| !key.starts_with('#'));
+            assert!(
+                !is_key || commented || line.contains(" # "),
+                "no comment above: {line}"
+            );
             commented = line.starts_with('#') && line.len() > 2;
         }
         // Keys that are off by default stand in comments, so that none stays unknown.
         for key in ["path", "samples", "patience", "context_tokens"] {
-            assert!(DEFAULT.contains(&format!("\n# {key} = ")), "`{key}` is not shown");
+            assert!(
+                DEFAULT.contains(&format!("\n# {key} = ")),
+                "`{key}` is not shown"
+            );
         }
     }
 
     #[test]
     fn a_set_reaches_any_field_and_is_typed_by_the_struct() {
-        let config = load(SMALL, &["student.train.epochs=2", "out=elsewhere/x", "select.method={kind=\"random\",keep=2}"]).unwrap();
+        let config = load(
+            SMALL,
+            &[
+                "student.train.epochs=2",
+                "out=elsewhere/x",
+                "select.method={kind=\"random\",keep=2}",
+            ],
+        )
+        .unwrap();
         assert_eq!(config.run.out, Path::new("elsewhere/x"));
         assert_eq!(config.run.seed, 7);
         assert!(format!("{:?}", config.run.select).contains("Random { keep: 2 }"));
@@ -150,8 +198,14 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check("out = 3", "line 1, column 7");
-        check(&format!("{SMALL}[student]\nmodle = \"x\"\n"), "line 7, column 1");
-        check(&format!("{SMALL}[teacher]\nkind = \"oracle\"\n"), "unknown variant `oracle`, expected `recorded`");
+        check(
+            &format!("{SMALL}[student]\nmodle = \"x\"\n"),
+            "line 7, column 1",
+        );
+        check(
+            &format!("{SMALL}[teacher]\nkind = \"oracle\"\n"),
+            "unknown variant `oracle`, expected `recorded`",
+        );
         check("seed = 1", "`out` is missing");
     }
 }

@@ -7,7 +7,10 @@ use stillhouse_hub::HubOptions;
 
 /// Each thing looked at, and what was found.
 pub fn doctor(hub: &HubOptions) -> Vec<(&'static str, String)> {
-    let offline = HubOptions { offline: true, ..hub.clone() };
+    let offline = HubOptions {
+        offline: true,
+        ..hub.clone()
+    };
     let encoder = crate::config::RunConfig::default().evaluate.encoder;
     let found = match stillhouse_hub::find(&encoder, &offline, &mut |_| {}) {
         Ok(found) => found.folder.display().to_string(),
@@ -15,7 +18,10 @@ pub fn doctor(hub: &HubOptions) -> Vec<(&'static str, String)> {
     };
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("cores", std::thread::available_parallelism().map_or("unknown".into(), |n| n.to_string())),
+        (
+            "cores",
+            std::thread::available_parallelism().map_or("unknown".into(), |n| n.to_string()),
+        ),
         ("instructions", String::new()),
         ("devices", "cpu".to_owned()),
         ("cache", hub.cache_folder.display().to_string()),
@@ -35,9 +41,18 @@ fn reach(hub: &HubOptions) -> String {
         None => (hub.endpoint.as_str(), 443),
     };
     let host = host.split('/').next().unwrap_or_default();
-    let place = if host.contains(':') { host.to_owned() } else { format!("{host}:{port}") };
+    let place = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:{port}")
+    };
     let address = place.to_socket_addrs().ok().and_then(|mut all| all.next());
-    let connected = address.map(|address| TcpStream::connect_timeout(&address, Duration::from_secs(3)));
-    let word = if matches!(connected, Some(Ok(_))) { "reachable" } else { "not reachable" };
+    let connected =
+        address.map(|address| TcpStream::connect_timeout(&address, Duration::from_secs(3)));
+    let word = if matches!(connected, Some(Ok(_))) {
+        "reachable"
+    } else {
+        "not reachable"
+    };
     format!("{} ({word})", hub.endpoint)
 }

@@ -67,7 +67,9 @@ impl Error {
             Self::Config { .. } | Self::Set { .. } => Fault::Config,
             Self::Hub(_) => Fault::World,
             Self::Stage { source, .. } => source.fault(),
-            Self::Core(error) | Self::Student(stillhouse_student::Error::Core(error)) => of_core(error),
+            Self::Core(error) | Self::Student(stillhouse_student::Error::Core(error)) => {
+                of_core(error)
+            }
             Self::Student(_) => Fault::Run,
         }
     }

@@ -13,10 +13,16 @@ const END: u64 = 1 << 20;
 pub(crate) fn of_model(folder: &Path) -> Result<String> {
     let mut list = String::new();
     for (name, length) in fs::list(folder)? {
-        let decides = ["safetensors", "json", "model", "txt", "jinja"].iter().any(|end| name.ends_with(end));
+        let decides = ["safetensors", "json", "model", "txt", "jinja"]
+            .iter()
+            .any(|end| name.ends_with(end));
         if decides {
             let path = folder.join(&name);
-            let hash = if length > WHOLE { of_ends(&path, length)? } else { fs::sha256(&path)? };
+            let hash = if length > WHOLE {
+                of_ends(&path, length)?
+            } else {
+                fs::sha256(&path)?
+            };
             list.push_str(&format!("{hash} {name}\n"));
         }
     }
@@ -30,6 +36,8 @@ fn of_ends(path: &Path, length: u64) -> Result<String> {
         file.seek(SeekFrom::Start(from))?;
         file.by_ref().take(END).read_to_end(bytes)
     };
-    read(0, &mut bytes).and_then(|_| read(length - END, &mut bytes)).map_err(|e| Error::io(path, e))?;
+    read(0, &mut bytes)
+        .and_then(|_| read(length - END, &mut bytes))
+        .map_err(|e| Error::io(path, e))?;
     Ok(fs::sha256_of(&bytes))
 }

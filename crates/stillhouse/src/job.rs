@@ -41,13 +41,25 @@ impl<'a> Job<'a> {
     pub(crate) fn new(given: &'a Config, world: &'a World<'a>) -> Result<Self> {
         let config = &given.run;
         let path = given.locate(&config.data.dataset);
-        let dataset: Dataset = toml::from_str(&fs::read_text(&path)?)
-            .map_err(|e| Error::Config { path: path.clone(), what: e.to_string().trim_end().to_owned() })?;
+        let dataset: Dataset =
+            toml::from_str(&fs::read_text(&path)?).map_err(|e| Error::Config {
+                path: path.clone(),
+                what: e.to_string().trim_end().to_owned(),
+            })?;
         dataset.check(&path)?;
         let template = Template::new(&dataset.prompt, config.data.show_label)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
         let (base, encoder) = (OnceCell::new(), OnceCell::new());
-        Ok(Self { config, world, dataset, template, given, dataset_file, base, encoder })
+        Ok(Self {
+            config,
+            world,
+            dataset,
+            template,
+            given,
+            dataset_file,
+            base,
+            encoder,
+        })
     }
 
     /// The base model's folder; found, fetched where need be, and fingerprinted once.
@@ -60,19 +72,33 @@ impl<'a> Job<'a> {
         self.find(&self.encoder, &self.config.evaluate.encoder, observe)
     }
 
-    fn find<'c>(&self, cell: &'c OnceCell<Found>, name: &str, observe: &mut Observer<'_>) -> Result<&'c Found> {
+    fn find<'c>(
+        &self,
+        cell: &'c OnceCell<Found>,
+        name: &str,
+        observe: &mut Observer<'_>,
+    ) -> Result<&'c Found> {
         if let Some(found) = cell.get() {
             return Ok(found);
         }
         let located = self.given.locate(Path::new(name));
-        let name = if located.is_dir() { located.to_string_lossy().into_owned() } else { name.to_owned() };
+        let name = if located.is_dir() {
+            located.to_string_lossy().into_owned()
+        } else {
+            name.to_owned()
+        };
         // A wish to stop takes effect at the next step border.
         let mut note = |text: &str| {
-            let _ = observe(Event::Note { text: text.to_owned() });
+            let _ = observe(Event::Note {
+                text: text.to_owned(),
+            });
         };
         let folder = stillhouse_hub::find(&name, self.world.hub, &mut note)?.folder;
         let fingerprint = fingerprint::of_model(&folder)?;
-        Ok(cell.get_or_init(|| Found { folder, fingerprint }))
+        Ok(cell.get_or_init(|| Found {
+            folder,
+            fingerprint,
+        }))
     }
 
     /// The base model's identity as a stage input: its fingerprint, or its absence.
@@ -86,14 +112,23 @@ impl<'a> Job<'a> {
 
     /// The student before any training: the base model, or random weights with a tokenizer
     /// trained on the training split.
-    pub(crate) fn untrained(&self, examples: &[Example], observe: &mut Observer<'_>) -> Result<Model> {
+    pub(crate) fn untrained(
+        &self,
+        examples: &[Example],
+        observe: &mut Observer<'_>,
+    ) -> Result<Model> {
         let mut model = match self.config.student.init {
             Init::Pretrained => Model::load(&self.base(observe)?.folder)?,
             Init::Random => {
                 let train = examples.iter().filter(|e| e.split == Split::Train);
-                let texts: Vec<String> =
-                    train.map(|e| self.template.fill(e, usize::MAX)).collect::<stillhouse_core::Result<_>>()?;
-                Model::random(&self.config.student.architecture, texts.iter().map(String::as_str), self.config.seed)?
+                let texts: Vec<String> = train
+                    .map(|e| self.template.fill(e, usize::MAX))
+                    .collect::<stillhouse_core::Result<_>>()?;
+                Model::random(
+                    &self.config.student.architecture,
+                    texts.iter().map(String::as_str),
+                    self.config.seed,
+                )?
             }
         };
         if let Some(tokens) = self.config.student.context_tokens {

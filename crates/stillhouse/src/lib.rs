@@ -20,6 +20,10 @@ pub use stillhouse_hub::HubOptions;
 
 /// Finds a model by name, fetching and verifying it where it is not on this machine yet, and
 /// returns its folder; `note` hears what is being fetched.
-pub fn pull(name: &str, hub: &HubOptions, note: &mut dyn FnMut(&str)) -> Result<std::path::PathBuf> {
+pub fn pull(
+    name: &str,
+    hub: &HubOptions,
+    note: &mut dyn FnMut(&str),
+) -> Result<std::path::PathBuf> {
     Ok(stillhouse_hub::find(name, hub, note)?.folder)
 }

@@ -9,11 +9,11 @@ use stillhouse_core::event::{Event, Observer};
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::run::{Identity, Inputs, Outputs, Plan, Run, Stage};
 
+use crate::HubOptions;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::stage::{data, evaluate, generate, report, select, teacher, train};
-use crate::HubOptions;
 
 /// What to do of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,9 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline)?;
-        self.page.as_ref().map_or(Ok(()), |page| writeln!(f, "report: {}", page.display()))
+        self.page
+            .as_ref()
+            .map_or(Ok(()), |page| writeln!(f, "report: {}", page.display()))
     }
 }
 
@@ -65,7 +67,12 @@ const STAGES: [(Stage, MakeInputs, Work); 7] = [
 ];
 
 /// Carries a config out; a stage whose inputs have not changed is skipped.
-pub fn run(config: &Config, request: &Request, world: &World<'_>, observe: &mut Observer<'_>) -> Result<Summary> {
+pub fn run(
+    config: &Config,
+    request: &Request,
+    world: &World<'_>,
+    observe: &mut Observer<'_>,
+) -> Result<Summary> {
     let job = Job::new(config, world)?;
     let mut run = Run::open(&config.run.out, &identity(config), request.redo)?;
     let (mut log, _) = Log::open::<serde_json::Value>(&run.path("events.jsonl"))?;
@@ -84,9 +91,14 @@ pub fn run(config: &Config, request: &Request, world: &World<'_>, observe: &mut 
     for (stage, inputs, work) in wanted(request)? {
         done = inputs(&job, &run, &mut tell)
             .and_then(|inputs| {
-                run.stage(stage, &inputs, world.clock, &mut tell, |folder, observe| work(&job, folder, observe))
+                run.stage(stage, &inputs, world.clock, &mut tell, |folder, observe| {
+                    work(&job, folder, observe)
+                })
             })
-            .map_err(|source| Error::Stage { stage, source: Box::new(source) });
+            .map_err(|source| Error::Stage {
+                stage,
+                source: Box::new(source),
+            });
         if done.is_err() {
             break;
         }
@@ -140,7 +152,12 @@ pub fn plan(config: &Config, request: &Request, world: &World<'_>) -> Result<Pla
             Plan::Begin
         } else {
             let inputs = inputs(&job, &run, &mut |_| ControlFlow::Continue(()));
-            inputs.and_then(|inputs| Ok(run.plan(stage, &inputs)?)).map_err(|source| Error::Stage { stage, source: Box::new(source) })?
+            inputs
+                .and_then(|inputs| Ok(run.plan(stage, &inputs)?))
+                .map_err(|source| Error::Stage {
+                    stage,
+                    source: Box::new(source),
+                })?
         };
         begins |= plan != Plan::Skip;
         stages.push((stage, plan));
@@ -155,7 +172,9 @@ fn wanted(request: &Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, 
         let what = format!("stage {from} comes after --to {to}");
         return Err(stillhouse_core::Error::option("--from", what).into());
     }
-    Ok(STAGES.into_iter().filter(move |(stage, ..)| (from..=to).contains(stage)))
+    Ok(STAGES
+        .into_iter()
+        .filter(move |(stage, ..)| (from..=to).contains(stage)))
 }
 
 fn identity(config: &Config) -> Identity {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 fn read(path: &Path) -> String {
@@ -40,7 +43,10 @@ fn arrows() -> BTreeMap<String, Vec<String>> {
             "stillhouse" => Some("stillhouse".to_owned()),
             name => name.strip_prefix("stillhouse-").map(str::to_owned),
         });
-        arrows.insert(folder.file_name().unwrap().to_str().unwrap().to_owned(), ours.collect());
+        arrows.insert(
+            folder.file_name().unwrap().to_str().unwrap().to_owned(),
+            ours.collect(),
+        );
     }
     arrows
 }
@@ -48,26 +54,58 @@ fn arrows() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn the_picture_in_architecture_has_the_arrows_of_the_code() {
     let page = read(&root().join("ARCHITECTURE.md"));
-    let drawn = page.split("```arrows\n").nth(1).expect("an `arrows` block").split("```").next().unwrap();
-    let real: Vec<String> = arrows().iter().map(|(from, to)| format!("{from} -> {}", to.join(" ")).trim().to_owned()).collect();
-    assert_eq!(drawn.trim().lines().collect::<Vec<_>>(), real, "redraw the picture and this list");
+    let drawn = page
+        .split("```arrows\n")
+        .nth(1)
+        .expect("an `arrows` block")
+        .split("```")
+        .next()
+        .unwrap();
+    let real: Vec<String> = arrows()
+        .iter()
+        .map(|(from, to)| format!("{from} -> {}", to.join(" ")).trim().to_owned())
+        .collect();
+    assert_eq!(
+        drawn.trim().lines().collect::<Vec<_>>(),
+        real,
+        "redraw the picture and this list"
+    );
 }
 
 #[test]
 fn core_opens_no_socket_and_links_no_tensor_library() {
     let manifest = read(&root().join("crates/core/Cargo.toml"));
-    for heavy in ["burn", "candle", "gemm", "tokenizers", "hf-hub", "ureq", "reqwest", "tokio"] {
+    for heavy in [
+        "burn",
+        "candle",
+        "gemm",
+        "tokenizers",
+        "hf-hub",
+        "ureq",
+        "reqwest",
+        "tokio",
+    ] {
         assert!(!manifest.contains(heavy), "core depends on {heavy}");
     }
-    assert!(arrows()["core"].is_empty() && arrows()["hub"].is_empty() && arrows()["kernels"].is_empty());
+    assert!(
+        arrows()["core"].is_empty() && arrows()["hub"].is_empty() && arrows()["kernels"].is_empty()
+    );
 }
 
 #[test]
 fn records_import_nothing_of_ours_and_stages_do_not_import_each_other() {
     assert!(!read(&root().join("crates/core/src/record.rs")).contains("crate::"));
     let arrows = arrows();
-    for (from, to) in [("teacher", "student"), ("student", "teacher"), ("teacher", "hub"), ("student", "hub")] {
-        assert!(!arrows[from].iter().any(|name| name == to), "{from} imports {to}");
+    for (from, to) in [
+        ("teacher", "student"),
+        ("student", "teacher"),
+        ("teacher", "hub"),
+        ("student", "hub"),
+    ] {
+        assert!(
+            !arrows[from].iter().any(|name| name == to),
+            "{from} imports {to}"
+        );
     }
 }
 
@@ -75,14 +113,29 @@ fn records_import_nothing_of_ours_and_stages_do_not_import_each_other() {
 fn unsafe_code_stands_in_kernels_alone_and_libraries_are_silent() {
     for path in sources() {
         let text = read(&path);
-        let shown = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let shown = path
+            .strip_prefix(root())
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         let has = |word: &str| code.iter().any(|line| line.contains(word));
         if !shown.starts_with("crates/kernels/") && !shown.ends_with("house.rs") {
-            assert!(!has("unsafe {") && !has("unsafe fn"), "{shown} holds unsafe code");
+            assert!(
+                !has("unsafe {") && !has("unsafe fn"),
+                "{shown} holds unsafe code"
+            );
         }
         let is_library = !shown.starts_with("crates/cli/") && shown.contains("/src/");
-        for word in ["std::env::var", "SystemTime::now", "Instant::now", "println!"] {
+        for word in [
+            "std::env::var",
+            "SystemTime::now",
+            "Instant::now",
+            "println!",
+        ] {
             assert!(!is_library || !has(word), "{shown} uses {word}");
         }
     }
@@ -91,6 +144,9 @@ fn unsafe_code_stands_in_kernels_alone_and_libraries_are_silent() {
 #[test]
 fn no_file_is_longer_than_600_lines() {
     let length = |path: &PathBuf| read(path).lines().count();
-    let long: Vec<_> = sources().into_iter().filter(|path| length(path) > 600).collect();
+    let long: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| length(path) > 600)
+        .collect();
     assert!(long.is_empty(), "each file is one thought: {long:?}");
 }

@@ -52,6 +52,10 @@ pub struct RecordedFields {
 
 impl Default for RecordedFields {
     fn default() -> Self {
-        Self { id: "/id".into(), label: "/label".into(), text: "/text".into() }
+        Self {
+            id: "/id".into(),
+            label: "/label".into(),
+            text: "/text".into(),
+        }
     }
 }

@@ -23,16 +23,28 @@ pub struct Found {
 }
 
 /// Reads candidates from a file of their own.
-pub fn read_candidates(path: &Path, fields: &RecordedFields, dataset: &Dataset) -> Result<Vec<Candidate>> {
+pub fn read_candidates(
+    path: &Path,
+    fields: &RecordedFields,
+    dataset: &Dataset,
+) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
     jsonl::read_each(path, |line, record: Value| {
         let text = |pointer: &str| match record.pointer(pointer) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(Value::Number(number)) => Ok(number.to_string()),
-            _ => Err(Error::record(path, line, format!("`{pointer}` holds no text; see teacher.fields"))),
+            _ => Err(Error::record(
+                path,
+                line,
+                format!("`{pointer}` holds no text; see teacher.fields"),
+            )),
         };
         let label = dataset.label(&text(&fields.label)?).ok().map(str::to_owned);
-        candidates.push(Candidate { example: text(&fields.id)?, label, text: text(&fields.text)? });
+        candidates.push(Candidate {
+            example: text(&fields.id)?,
+            label,
+            text: text(&fields.text)?,
+        });
         Ok(())
     })?;
     Ok(candidates)
@@ -58,7 +70,11 @@ pub fn from_candidates(
             None => n_unknown += 1,
         }
     }
-    let mut found = Found { rationales: vec![], n_unknown, bare: vec![] };
+    let mut found = Found {
+        rationales: vec![],
+        n_unknown,
+        bare: vec![],
+    };
     for example in examples {
         let mut list = by_example.remove(example.id.as_str()).unwrap_or_default();
         Random::new(seed, &format!("candidates of {}", example.id)).shuffle(&mut list);
@@ -66,16 +82,22 @@ pub fn from_candidates(
         if list.is_empty() {
             found.bare.push(example.id.clone());
         }
-        found.rationales.extend(list.into_iter().enumerate().map(|(number, candidate)| Rationale {
-            id: format!("{}/{number}", example.id),
-            example: candidate.example,
-            outcome: outcome(&candidate.text, candidate.label.as_deref()),
-            label: candidate.label,
-            text: candidate.text,
-            label_was_shown: options.label_was_shown,
-            source: source.to_owned(),
-            usage: None,
-        }));
+        found
+            .rationales
+            .extend(
+                list.into_iter()
+                    .enumerate()
+                    .map(|(number, candidate)| Rationale {
+                        id: format!("{}/{number}", example.id),
+                        example: candidate.example,
+                        outcome: outcome(&candidate.text, candidate.label.as_deref()),
+                        label: candidate.label,
+                        text: candidate.text,
+                        label_was_shown: options.label_was_shown,
+                        source: source.to_owned(),
+                        usage: None,
+                    }),
+            );
     }
     found
 }
@@ -108,11 +130,22 @@ mod tests {
 
     fn example(id: &str) -> Example {
         let (claim, label) = ("c".into(), "yes".into());
-        Example { id: id.into(), claim, evidence: vec![], label, strata: BTreeMap::new(), split: Split::Train }
+        Example {
+            id: id.into(),
+            claim,
+            evidence: vec![],
+            label,
+            strata: BTreeMap::new(),
+            split: Split::Train,
+        }
     }
 
     fn candidate(example: &str, text: &str) -> Candidate {
-        Candidate { example: example.into(), label: Some("yes".into()), text: text.into() }
+        Candidate {
+            example: example.into(),
+            label: Some("yes".into()),
+            text: text.into(),
+        }
     }
 
     #[test]
@@ -120,21 +153,49 @@ mod tests {
         let examples: Vec<Example> = (0..40).map(|n| example(&n.to_string())).collect();
         let recorded = |n: &Example| ["one", "two", "three"].map(|text| candidate(&n.id, text));
         let candidates: Vec<Candidate> = examples.iter().flat_map(recorded).collect();
-        let ask = |seed| from_candidates(&examples, candidates.clone(), "file", &TeacherOptions::default(), seed);
+        let ask = |seed| {
+            from_candidates(
+                &examples,
+                candidates.clone(),
+                "file",
+                &TeacherOptions::default(),
+                seed,
+            )
+        };
         let found = ask(7);
         assert_eq!(found, ask(7));
         assert_ne!(found, ask(8));
         assert_eq!(found.rationales.len(), 120);
-        let first = found.rationales.iter().filter(|r| r.id.ends_with("/0") && r.text == "one").count();
+        let first = found
+            .rationales
+            .iter()
+            .filter(|r| r.id.ends_with("/0") && r.text == "one")
+            .count();
         assert!((5..25).contains(&first), "{first} of 40 stayed first");
     }
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let candidates = vec![candidate("a", " "), candidate("z", "text"), Candidate { label: None, ..candidate("a", "text") }];
-        let found = from_candidates(&[example("a"), example("b")], candidates, "file", &TeacherOptions::default(), 7);
+        let candidates = vec![
+            candidate("a", " "),
+            candidate("z", "text"),
+            Candidate {
+                label: None,
+                ..candidate("a", "text")
+            },
+        ];
+        let found = from_candidates(
+            &[example("a"), example("b")],
+            candidates,
+            "file",
+            &TeacherOptions::default(),
+            7,
+        );
         assert_eq!(found.n_unknown, 1);
         assert_eq!(found.bare, ["b"]);
-        assert_eq!(found.outcomes(), BTreeMap::from([(Outcome::Empty, 1), (Outcome::Unparsable, 1)]));
+        assert_eq!(
+            found.outcomes(),
+            BTreeMap::from([(Outcome::Empty, 1), (Outcome::Unparsable, 1)])
+        );
     }
 }

@@ -19,11 +19,18 @@ pub(crate) fn run(args: &Run) -> anyhow::Result<()> {
     if let Some(out) = &args.out {
         config.run.out.clone_from(out);
     }
-    let request = Request { from: args.from.map(|s| s.0), to: args.to.map(|s| s.0), redo: args.redo };
+    let request = Request {
+        from: args.from.map(|s| s.0),
+        to: args.to.map(|s| s.0),
+        redo: args.redo,
+    };
     let hub = hub_options();
     let begun = Instant::now();
     let clock = || begun.elapsed().as_secs_f64();
-    let world = World { clock: &clock, hub: &hub };
+    let world = World {
+        clock: &clock,
+        hub: &hub,
+    };
 
     if args.dry_run {
         return print(&stillhouse::plan(&config, &request, &world)?.to_string());
@@ -32,12 +39,18 @@ pub(crate) fn run(args: &Run) -> anyhow::Result<()> {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        say(format_args!("stopping after the step in flight; press Ctrl-C again to stop at once"));
+        say(format_args!(
+            "stopping after the step in flight; press Ctrl-C again to stop at once"
+        ));
     })?;
     let mut progress = Progress::new(args.quiet, args.json);
     let mut observe = |event: Event| {
         progress.show(&event, clock());
-        if STOP.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if STOP.load(Ordering::SeqCst) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     let summary = stillhouse::run(&config, &request, &world, &mut observe)?;
     if !args.quiet && !args.json {

@@ -6,13 +6,19 @@ use std::process::{Command, Output};
 
 /// The repository's root, from which the examples' paths count.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
 }
 
 /// The command, run in the repository's root.
 pub fn stillhouse(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stillhouse"));
-    command.args(args).current_dir(root()).env("HF_HUB_OFFLINE", "1");
+    command
+        .args(args)
+        .current_dir(root())
+        .env("HF_HUB_OFFLINE", "1");
     command
 }
 
@@ -70,7 +76,10 @@ pub const RECORDS: [&str; 12] = [
 pub fn records(out: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let read = |name: &&'static str| {
         let path = out.join(name);
-        (*name, std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+        (
+            *name,
+            std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        )
     };
     RECORDS.iter().map(read).collect()
 }

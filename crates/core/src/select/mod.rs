@@ -4,7 +4,7 @@
 //! number to keep. (Rationale Difficulty ranks between the last two, once a student's scores are
 //! at hand; [`Rule::Difficulty`] is its place.) No rule sees a reference or a role.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,31 +52,13 @@ impl Default for Method {
     }
 }
 
-/// How many candidates each rule took, and how many examples are left with any.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Funnel {
-    /// Candidates of the training and validation examples.
-    pub candidates: usize,
-    /// Candidates dropped, by rule.
-    pub dropped: BTreeMap<Rule, usize>,
-    /// Candidates kept.
-    pub kept: usize,
-    /// Examples with candidates.
-    pub examples: usize,
-    /// Examples of which none was kept; they train nothing.
-    pub uncovered: Vec<String>,
-    /// Whether a teacher was shown the gold label: the accuracy rule then means nothing.
-    pub label_was_shown: bool,
-}
-
 /// Decides on every candidate of the training and validation examples, in the order given.
 pub fn choose(
     examples: &[Example],
     rationales: &[Rationale],
     options: &SelectOptions,
     seed: u64,
-) -> Result<(Vec<Choice>, Funnel)> {
+) -> Result<Vec<Choice>> {
     check(&options.method)?;
     let mut by_example: HashMap<&str, Vec<&Rationale>> = HashMap::new();
     for rationale in rationales {
@@ -86,26 +68,24 @@ pub fn choose(
             .push(rationale);
     }
     let mut choices = Vec::new();
-    let mut funnel = Funnel::default();
     for example in examples.iter().filter(|e| e.split != Split::Test) {
         let candidates = by_example.remove(example.id.as_str()).unwrap_or_default();
-        funnel.examples += 1;
-        funnel.label_was_shown |= candidates.iter().any(|c| c.label_was_shown);
-        let decided = decide(example, &candidates, &options.method, seed);
-        if !decided.iter().any(|choice| choice.kept) {
-            funnel.uncovered.push(example.id.clone());
-        }
-        choices.extend(decided);
+        choices.extend(decide(example, &candidates, &options.method, seed));
     }
-    funnel.candidates = choices.len();
-    for choice in &choices {
-        if choice.kept {
-            funnel.kept += 1;
-        } else {
-            *funnel.dropped.entry(choice.rule).or_default() += 1;
-        }
-    }
-    Ok((choices, funnel))
+    Ok(choices)
+}
+
+/// The training and validation examples of which no candidate was kept; they train nothing.
+pub fn uncovered<'a>(examples: &'a [Example], choices: &[Choice]) -> Vec<&'a str> {
+    let kept: HashSet<&str> = choices
+        .iter()
+        .filter(|c| c.kept)
+        .map(|c| c.example.as_str())
+        .collect();
+    let open = examples
+        .iter()
+        .filter(|e| e.split != Split::Test && !kept.contains(e.id.as_str()));
+    open.map(|e| e.id.as_str()).collect()
 }
 
 fn check(method: &Method) -> Result<()> {
@@ -228,6 +208,8 @@ fn drop_alike(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -276,7 +258,7 @@ mod tests {
         let options = SelectOptions {
             method: method.clone(),
         };
-        let (choices, _) = choose(&[example("a", Split::Train)], &rationales, &options, 7).unwrap();
+        let choices = choose(&[example("a", Split::Train)], &rationales, &options, 7).unwrap();
         let rules: Vec<String> = choices
             .iter()
             .map(|c| {
@@ -324,11 +306,10 @@ mod tests {
             rationale("a", 0, Some("no"), "x"),
             rationale("b", 0, Some("yes"), "y"),
         ];
-        let (choices, funnel) =
-            choose(&examples, &rationales, &SelectOptions::default(), 7).unwrap();
+        let choices = choose(&examples, &rationales, &SelectOptions::default(), 7).unwrap();
         assert_eq!(choices.len(), 1);
-        assert_eq!(funnel.uncovered, ["a", "c"]);
-        assert_eq!(funnel.dropped, BTreeMap::from([(Rule::Accuracy, 1)]));
+        assert_eq!(choices[0].rule, Rule::Accuracy);
+        assert_eq!(uncovered(&examples, &choices), ["a", "c"]);
     }
 
     proptest! {
@@ -338,11 +319,10 @@ mod tests {
                 texts.iter().enumerate().map(|(n, text)| rationale("a", n, Some("yes"), text.trim())).collect();
             for method in [Method::Random { keep }, Method::Diverse { keep, max_similarity: 0.5 }] {
                 let options = SelectOptions { method };
-                let (choices, funnel) = choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap();
+                let choices = choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap();
                 prop_assert_eq!(choices.len(), texts.len());
-                prop_assert!(funnel.kept <= keep);
-                prop_assert_eq!(funnel.kept + funnel.dropped.values().sum::<usize>(), texts.len());
-                prop_assert_eq!(&choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap().0, &choices);
+                prop_assert!(choices.iter().filter(|c| c.kept).count() <= keep);
+                prop_assert_eq!(&choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap(), &choices);
             }
         }
     }

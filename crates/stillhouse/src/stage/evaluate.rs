@@ -16,12 +16,22 @@ use crate::job::{self, Job};
 use crate::stage::options;
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
-    let mut files =
-        job::inputs(run, &["examples.jsonl", "references.jsonl", "rationales.jsonl", "predictions.jsonl"])?;
+    let mut files = job::inputs(
+        run,
+        &[
+            "examples.jsonl",
+            "references.jsonl",
+            "rationales.jsonl",
+            "predictions.jsonl",
+        ],
+    )?;
     if job.config.evaluate.needs_encoder() {
         files.push(("encoder".into(), job.encoder(observe)?.fingerprint.clone()));
     }
-    Ok(Inputs { options: json!({ "evaluate": options(&job.config.evaluate), "show_label": job.config.data.show_label }), files })
+    Ok(Inputs {
+        options: json!({ "evaluate": options(&job.config.evaluate), "show_label": job.config.data.show_label }),
+        files,
+    })
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
@@ -43,11 +53,16 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     let mut options: EvaluateOptions = job.config.evaluate.clone();
     if job.config.data.show_label {
         options.metrics.retain(|metric| !metric.is_of_labels());
-        let text = "the student's prompt shows the label (data.show_label), so label metrics are left out".into();
+        let text =
+            "the student's prompt shows the label (data.show_label), so label metrics are left out"
+                .into();
         tell(observe, Event::Note { text })?;
     }
     let mut encoder = match options.needs_encoder() {
-        true => Some(Encoder::load(&job.encoder(observe)?.folder, &options.encoder)?),
+        true => Some(Encoder::load(
+            &job.encoder(observe)?.folder,
+            &options.encoder,
+        )?),
         false => None,
     };
     let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);
@@ -58,15 +73,23 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 }
 
 /// The reference explanations: the data set's own, else the teacher's for the gold label.
-pub(crate) fn references(job: &Job<'_>, examples: &[Example]) -> Result<BTreeMap<String, Vec<String>>> {
+pub(crate) fn references(
+    job: &Job<'_>,
+    examples: &[Example],
+) -> Result<BTreeMap<String, Vec<String>>> {
     let own: Vec<Reference> = jsonl::read(&job.path("references.jsonl"))?;
-    let mut references: BTreeMap<String, Vec<String>> =
-        own.into_iter().filter(|r| !r.explanations.is_empty()).map(|r| (r.id, r.explanations)).collect();
+    let mut references: BTreeMap<String, Vec<String>> = own
+        .into_iter()
+        .filter(|r| !r.explanations.is_empty())
+        .map(|r| (r.id, r.explanations))
+        .collect();
     let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
     for example in examples {
         if !references.contains_key(&example.id) {
             let is_usable = |r: &&Rationale| {
-                r.example == example.id && r.outcome == Outcome::Ok && r.label.as_ref() == Some(&example.label)
+                r.example == example.id
+                    && r.outcome == Outcome::Ok
+                    && r.label.as_ref() == Some(&example.label)
             };
             if let Some(rationale) = rationales.iter().find(is_usable) {
                 references.insert(example.id.clone(), vec![rationale.text.clone()]);

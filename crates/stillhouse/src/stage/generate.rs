@@ -40,22 +40,46 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 
     let (mut log, mut predictions) = Log::open::<Prediction>(&folder.join("finished.jsonl"))?;
     if !predictions.is_empty() {
-        let what = format!("{} of {} predictions", predictions.len(), 2 * examples.len());
+        let what = format!(
+            "{} of {} predictions",
+            predictions.len(),
+            2 * examples.len()
+        );
         tell(observe, Event::Resumed { what })?;
     }
     let mut say = |system: &str, model: &Model, observe: &mut Observer<'_>| {
-        answer(job, &examples, system, model, &mut log, &mut predictions, observe)
+        answer(
+            job,
+            &examples,
+            system,
+            model,
+            &mut log,
+            &mut predictions,
+            observe,
+        )
     };
     say(UNTRAINED, &untrained, observe)?;
     say(STUDENT, &trained(job, untrained)?, observe)?;
     drop(log);
 
-    let order = |p: &Prediction| (p.system != STUDENT, examples.iter().position(|e| e.id == p.id));
+    let order = |p: &Prediction| {
+        (
+            p.system != STUDENT,
+            examples.iter().position(|e| e.id == p.id),
+        )
+    };
     predictions.sort_by_key(order);
     jsonl::write(&folder.join("predictions.jsonl"), &predictions)?;
     fs::remove(&folder.join("finished.jsonl"))?;
-    let dropped: usize = predictions.iter().filter(|p| p.system == STUDENT).map(|p| p.evidence_dropped).sum();
-    Ok(Outputs { facts: json!({ "evidence_dropped": dropped }), ..Outputs::of(["predictions.jsonl"]) })
+    let dropped: usize = predictions
+        .iter()
+        .filter(|p| p.system == STUDENT)
+        .map(|p| p.evidence_dropped)
+        .sum();
+    Ok(Outputs {
+        facts: json!({ "evidence_dropped": dropped }),
+        ..Outputs::of(["predictions.jsonl"])
+    })
 }
 
 /// The student of this run: a whole model, or the base model under its adapter.
@@ -84,10 +108,14 @@ fn answer(
     let is_done = |id: &str| predictions.iter().any(|p| p.system == system && p.id == id);
     let open: Vec<&Example> = examples.iter().filter(|e| !is_done(&e.id)).collect();
     let options = &job.config.student.generate;
-    let room = model.context_tokens().saturating_sub(options.max_new_tokens);
+    let room = model
+        .context_tokens()
+        .saturating_sub(options.max_new_tokens);
     let mut prompts: Vec<Prompt> = Vec::new();
     for example in &open {
-        let prompt = job.template.fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
+        let prompt = job
+            .template
+            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
         prompts.push(prompt.ok_or_else(|| CoreError::Example {
             id: example.id.clone(),
             what: format!("its claim alone leaves no room for {} new tokens in a context of {}; lower student.generate.max_new_tokens", options.max_new_tokens, model.context_tokens()),
@@ -97,7 +125,11 @@ fn answer(
     let labels = job.dataset.label_set();
     let mut keep = |index: usize, completion: Completion| {
         let (label, explanation, outcome) = job.template.parse(&completion.text, &labels);
-        let outcome = if completion.is_truncated && outcome == Outcome::Ok { Outcome::Truncated } else { outcome };
+        let outcome = if completion.is_truncated && outcome == Outcome::Ok {
+            Outcome::Truncated
+        } else {
+            outcome
+        };
         let prediction = Prediction {
             id: open[index].id.clone(),
             system: system.to_owned(),

@@ -31,7 +31,10 @@ const READ: [&str; 10] = [
 
 pub(crate) fn inputs(_: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
     // The pages quote the whole config.
-    Ok(Inputs { options: run.manifest().config.clone(), files: job::inputs(run, &READ)? })
+    Ok(Inputs {
+        options: run.manifest().config.clone(),
+        files: job::inputs(run, &READ)?,
+    })
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, _: &mut Observer<'_>) -> Result<Outputs> {
@@ -46,20 +49,35 @@ fn gather(job: &Job<'_>) -> Result<Report> {
     let all = read_all("examples.jsonl")?;
     let data: DataSummary = fs::read_json(&job.path("data.json"))?;
     let own: Vec<Reference> = jsonl::read(&job.path("references.jsonl"))?;
-    let selection =
-        Funnel::of(&jsonl::read(&job.path("rationales.jsonl"))?, &jsonl::read(&job.path("selection.jsonl"))?, &own);
+    let selection = Funnel::of(
+        &jsonl::read(&job.path("rationales.jsonl"))?,
+        &jsonl::read(&job.path("selection.jsonl"))?,
+        &own,
+    );
     let dataset = Dataset::of(data.name.clone(), &all);
     let examples: Vec<Example> = all.into_iter().filter(|e| e.split == Split::Test).collect();
     let references = evaluate::references(job, &examples)?
         .into_iter()
-        .map(|(id, explanations)| Reference { id, explanations, roles: Default::default() })
+        .map(|(id, explanations)| Reference {
+            id,
+            explanations,
+            roles: Default::default(),
+        })
         .collect();
     let manifest = Manifest::load(&job.path("manifest.json"))?;
     let fact = |stage: Stage, pointer: &str| {
-        manifest.stages.get(&stage).and_then(|record| record.facts.pointer(pointer)).cloned().unwrap_or(Value::Null)
+        manifest
+            .stages
+            .get(&stage)
+            .and_then(|record| record.facts.pointer(pointer))
+            .cloned()
+            .unwrap_or(Value::Null)
     };
     let (notes, warnings) = remarks(job, &data, &fact);
-    let times = manifest.stages.iter().filter(|(stage, _)| **stage != Stage::Report);
+    let times = manifest
+        .stages
+        .iter()
+        .filter(|(stage, _)| **stage != Stage::Report);
     Ok(Report {
         title: data.name,
         tool: concat!("stillhouse ", env!("CARGO_PKG_VERSION")).into(),
@@ -74,7 +92,12 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         examples,
         predictions: jsonl::read(&job.path("predictions.jsonl"))?,
         references,
-        times: times.map(|(stage, record)| StageTime { stage: *stage, seconds: record.seconds }).collect(),
+        times: times
+            .map(|(stage, record)| StageTime {
+                stage: *stage,
+                seconds: record.seconds,
+            })
+            .collect(),
         notes,
         warnings,
     })
@@ -87,21 +110,44 @@ fn facts(job: &Job<'_>, fact: &impl Fn(Stage, &str) -> Value) -> Vec<(String, St
     let mut facts = vec![
         ("student".to_owned(), student.model.clone()),
         ("parameters".to_owned(), number("/parameters").to_string()),
-        ("steps".to_owned(), format!("{}, best at {}", number("/steps"), number("/best_step"))),
-        ("rationales".to_owned(), format!("{} train, {} validation", number("/items/train"), number("/items/validation"))),
+        (
+            "steps".to_owned(),
+            format!("{}, best at {}", number("/steps"), number("/best_step")),
+        ),
+        (
+            "rationales".to_owned(),
+            format!(
+                "{} train, {} validation",
+                number("/items/train"),
+                number("/items/validation")
+            ),
+        ),
     ];
-    if let (Some(first), Some(last)) = (number("/first_validation_loss").as_f64(), number("/validation_loss").as_f64()) {
-        facts.push(("validation loss".to_owned(), format!("{first:.3} before, {last:.3} after")));
+    if let (Some(first), Some(last)) = (
+        number("/first_validation_loss").as_f64(),
+        number("/validation_loss").as_f64(),
+    ) {
+        facts.push((
+            "validation loss".to_owned(),
+            format!("{first:.3} before, {last:.3} after"),
+        ));
     }
     facts
 }
 
 /// What a reader should know, and what should worry one.
-fn remarks(job: &Job<'_>, data: &DataSummary, fact: &impl Fn(Stage, &str) -> Value) -> (Vec<String>, Vec<String>) {
+fn remarks(
+    job: &Job<'_>,
+    data: &DataSummary,
+    fact: &impl Fn(Stage, &str) -> Value,
+) -> (Vec<String>, Vec<String>) {
     let (mut notes, mut warnings) = (Vec::new(), Vec::new());
     notes.push(format!("Source: {}.", data.source));
     if data.near_duplicate_groups > 0 {
-        notes.push(format!("{} groups of near-duplicate claims, each kept in one split.", data.near_duplicate_groups));
+        notes.push(format!(
+            "{} groups of near-duplicate claims, each kept in one split.",
+            data.near_duplicate_groups
+        ));
     }
     for (reason, n) in &data.skipped {
         warnings.push(format!("{n} records were left out: {reason}."));
@@ -115,9 +161,21 @@ fn remarks(job: &Job<'_>, data: &DataSummary, fact: &impl Fn(Stage, &str) -> Val
         }
     }
     for (stage, pointer, what) in [
-        (Stage::Train, "/too_long", "rationales were longer than the student's context and were left out"),
-        (Stage::Teacher, "/bare", "examples have no candidate rationale"),
-        (Stage::Select, "/uncovered", "training or validation examples have no usable rationale"),
+        (
+            Stage::Train,
+            "/too_long",
+            "rationales were longer than the student's context and were left out",
+        ),
+        (
+            Stage::Teacher,
+            "/bare",
+            "examples have no candidate rationale",
+        ),
+        (
+            Stage::Select,
+            "/uncovered",
+            "training or validation examples have no usable rationale",
+        ),
     ] {
         let n = length(stage, pointer);
         if n > 0 {
@@ -140,7 +198,10 @@ pub(crate) fn summary(job: &Job<'_>) -> Result<Summary> {
             headline.push_str(&headline_of(&metrics, name));
         }
     }
-    Ok(Summary { headline, page: page.exists().then_some(page) })
+    Ok(Summary {
+        headline,
+        page: page.exists().then_some(page),
+    })
 }
 
 /// "cec        student 0.381 [0.362, 0.401]   untrained 0.270   copy-evidence 0.600 ..."
@@ -151,9 +212,14 @@ fn headline_of(metrics: &MetricsFile, name: &str) -> String {
             && let Some(value) = metric.value
         {
             let interval = metric.interval.filter(|_| cells.is_empty());
-            let interval = interval.map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+            let interval =
+                interval.map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
             cells.push(format!("{} {value:.3}{interval}", system.system));
         }
     }
-    if cells.is_empty() { String::new() } else { format!("{name:<10} {}\n", cells.join("   ")) }
+    if cells.is_empty() {
+        String::new()
+    } else {
+        format!("{name:<10} {}\n", cells.join("   "))
+    }
 }

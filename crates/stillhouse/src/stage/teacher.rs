@@ -17,17 +17,29 @@ use crate::stage::options;
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
     let mut files = job::inputs(run, &["examples.jsonl", "candidates.jsonl"])?;
     if let Some(path) = &job.config.teacher.path {
-        files.push(("recorded rationales".into(), fs::sha256(&job.given.locate(path))?));
+        files.push((
+            "recorded rationales".into(),
+            fs::sha256(&job.given.locate(path))?,
+        ));
     }
-    Ok(Inputs { options: json!({ "teacher": options(&job.config.teacher) }), files })
+    Ok(Inputs {
+        options: json!({ "teacher": options(&job.config.teacher) }),
+        files,
+    })
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     let teacher = &job.config.teacher;
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
     let (candidates, place): (Vec<Candidate>, _) = match &teacher.path {
-        Some(path) => (read_candidates(&job.given.locate(path), &teacher.fields, &job.dataset)?, path),
-        None => (jsonl::read(&job.path("candidates.jsonl"))?, &job.config.data.path),
+        Some(path) => (
+            read_candidates(&job.given.locate(path), &teacher.fields, &job.dataset)?,
+            path,
+        ),
+        None => (
+            jsonl::read(&job.path("candidates.jsonl"))?,
+            &job.config.data.path,
+        ),
     };
     let source = place.file_name().unwrap_or_default().to_string_lossy();
     let found = from_candidates(&examples, candidates, &source, teacher, job.config.seed);
@@ -35,17 +47,31 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         let what = "holds no rationale for any example; set teacher.path, or [candidates] in the dataset file";
         return Err(CoreError::file(job.given.locate(place), what).into());
     }
-    let text = format!("{} candidates for {} examples", found.rationales.len(), examples.len() - found.bare.len());
+    let text = format!(
+        "{} candidates for {} examples",
+        found.rationales.len(),
+        examples.len() - found.bare.len()
+    );
     tell(observe, Event::Note { text })?;
     if found.n_unknown > 0 {
-        let text = format!("{} recorded rationales belong to no example of the data", found.n_unknown);
+        let text = format!(
+            "{} recorded rationales belong to no example of the data",
+            found.n_unknown
+        );
         tell(observe, Event::Warning { text })?;
     }
     if let Some(first) = found.bare.first() {
-        let text = format!("{} examples have no candidate; the first is `{first}`", found.bare.len());
+        let text = format!(
+            "{} examples have no candidate; the first is `{first}`",
+            found.bare.len()
+        );
         tell(observe, Event::Warning { text })?;
     }
     jsonl::write(&folder.join("rationales.jsonl"), &found.rationales)?;
-    let facts = json!({ "outcomes": found.outcomes(), "unknown": found.n_unknown, "bare": found.bare });
-    Ok(Outputs { facts, ..Outputs::of(["rationales.jsonl"]) })
+    let facts =
+        json!({ "outcomes": found.outcomes(), "unknown": found.n_unknown, "bare": found.bare });
+    Ok(Outputs {
+        facts,
+        ..Outputs::of(["rationales.jsonl"])
+    })
 }

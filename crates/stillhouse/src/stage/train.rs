@@ -16,14 +16,20 @@ use crate::job::{self, Job};
 use crate::stage::{options, trained_name};
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
-    let mut files = job::inputs(run, &["examples.jsonl", "rationales.jsonl", "selection.jsonl"])?;
+    let mut files = job::inputs(
+        run,
+        &["examples.jsonl", "rationales.jsonl", "selection.jsonl"],
+    )?;
     files.push(job.dataset_file.clone());
     files.push(job.base_input(observe)?);
     let mut student = options(&job.config.student);
     if let Value::Object(table) = &mut student {
         table.remove("generate");
     }
-    Ok(Inputs { options: json!({ "student": student, "show_label": job.config.data.show_label }), files })
+    Ok(Inputs {
+        options: json!({ "student": student, "show_label": job.config.data.show_label }),
+        files,
+    })
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
@@ -33,9 +39,14 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     for text in items.warnings() {
         tell(observe, Event::Warning { text })?;
     }
-    for (split, list) in [("training", &items.train), ("validation", &items.validation)] {
+    for (split, list) in [
+        ("training", &items.train),
+        ("validation", &items.validation),
+    ] {
         if list.is_empty() {
-            let what = format!("no rationale is left for the {split} split; see selection.jsonl for the reasons");
+            let what = format!(
+                "no rationale is left for the {split} split; see selection.jsonl for the reasons"
+            );
             return Err(CoreError::file(job.path("selection.jsonl"), what).into());
         }
     }
@@ -59,7 +70,10 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
     });
-    Ok(Outputs { facts, ..Outputs::of([trained_name(job), "steps.jsonl"]) })
+    Ok(Outputs {
+        facts,
+        ..Outputs::of([trained_name(job), "steps.jsonl"])
+    })
 }
 
 /// What the student learns, and what did not fit into its context.
@@ -76,7 +90,10 @@ impl Items {
     fn warnings(&self) -> Vec<String> {
         let mut texts = Vec::new();
         if self.evidence_dropped > 0 {
-            texts.push(format!("{} evidence passages were left out of too long prompts, from the end", self.evidence_dropped));
+            texts.push(format!(
+                "{} evidence passages were left out of too long prompts, from the end",
+                self.evidence_dropped
+            ));
         }
         if let Some(first) = self.too_long.first() {
             texts.push(format!("{} rationales are longer than the student's context and were left out; the first is `{first}`", self.too_long.len()));
@@ -89,21 +106,46 @@ fn items(job: &Job<'_>, examples: &[Example], model: &Model) -> Result<Items> {
     let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
     let choices: Vec<Choice> = jsonl::read(&job.path("selection.jsonl"))?;
     let examples: HashMap<&str, &Example> = examples.iter().map(|e| (e.id.as_str(), e)).collect();
-    let rationales: HashMap<&str, &Rationale> = rationales.iter().map(|r| (r.id.as_str(), r)).collect();
-    let mut items = Items { train: vec![], validation: vec![], evidence_dropped: 0, too_long: vec![] };
+    let rationales: HashMap<&str, &Rationale> =
+        rationales.iter().map(|r| (r.id.as_str(), r)).collect();
+    let mut items = Items {
+        train: vec![],
+        validation: vec![],
+        evidence_dropped: 0,
+        too_long: vec![],
+    };
     for choice in choices.iter().filter(|choice| choice.kept) {
-        let lost = |what: &str| CoreError::file(job.path("selection.jsonl"), format!("names {what}, which is in no record; run again from select with --redo"));
-        let rationale = rationales.get(choice.rationale.as_str()).ok_or_else(|| lost(&choice.rationale))?;
-        let example = examples.get(choice.example.as_str()).ok_or_else(|| lost(&choice.example))?;
+        let lost = |what: &str| {
+            CoreError::file(
+                job.path("selection.jsonl"),
+                format!("names {what}, which is in no record; run again from select with --redo"),
+            )
+        };
+        let rationale = rationales
+            .get(choice.rationale.as_str())
+            .ok_or_else(|| lost(&choice.rationale))?;
+        let example = examples
+            .get(choice.example.as_str())
+            .ok_or_else(|| lost(&choice.example))?;
         let label = rationale.label.as_ref().unwrap_or(&example.label);
         let completion = job.template.completion(label, &rationale.text);
-        let room = model.context_tokens().saturating_sub(model.completion_tokens(&completion));
-        let Some(prompt) = job.template.fit(example, |text| Ok(model.prompt_tokens(text) <= room))? else {
+        let room = model
+            .context_tokens()
+            .saturating_sub(model.completion_tokens(&completion));
+        let Some(prompt) = job
+            .template
+            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?
+        else {
             items.too_long.push(rationale.id.clone());
             continue;
         };
         items.evidence_dropped += prompt.evidence_dropped;
-        let item = Item { id: rationale.id.clone(), prompt: prompt.text, completion, weight: choice.weight };
+        let item = Item {
+            id: rationale.id.clone(),
+            prompt: prompt.text,
+            completion,
+            weight: choice.weight,
+        };
         match example.split {
             Split::Train => items.train.push(item),
             Split::Validation => items.validation.push(item),
