@@ -179,7 +179,7 @@ fn lora_changes_the_adapter_alone_and_is_saved_in_pefts_form() {
 }
 
 /// All that a finished training leaves behind, by name.
-fn remains(folder: &Path) -> Vec<(String, Vec<u8>)> {
+fn remains(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     assert!(
         !folder.join("checkpoint").exists(),
         "a finished training has no checkpoint"
@@ -190,48 +190,44 @@ fn remains(folder: &Path) -> Vec<(String, Vec<u8>)> {
         "model/config.json",
         "model/tokenizer.json",
         "model/generation_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/adapter_config.json",
     ];
-    names
-        .map(|name| {
-            (
-                name.to_owned(),
-                fs::read(&folder.join(name)).expect("training saved it"),
-            )
-        })
-        .to_vec()
+    let found = names.map(|name| (name, fs::read(&folder.join(name)).unwrap_or_default()));
+    assert!(found[1].1.is_empty() != found[5].1.is_empty());
+    found.to_vec()
 }
 
 #[test]
 fn a_training_that_was_stopped_ends_as_if_it_had_not_been() {
-    let undisturbed = tempfile::tempdir().unwrap();
-    trained(undisturbed.path(), &options()).unwrap();
-    for stop_at in [0, 1, 4, 10] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut stop = |event: Event| match event {
-            Event::Note { .. } if stop_at == 0 => ControlFlow::Break(()),
-            Event::Step { step, .. } if step == stop_at => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+    for method in [Method::Full, Method::Lora] {
+        let options = TrainOptions {
+            method,
+            ..options()
         };
-        let stopped = train(
-            tiny(1),
-            &facts(),
-            &facts()[..3],
-            &options(),
-            7,
-            folder.path(),
-            &|| 0.0,
-            &mut stop,
-        );
-        assert!(matches!(
-            stopped,
-            Err(Error::Core(stillhouse_core::Error::Stopped))
-        ));
-        assert!(!folder.path().join("model").exists());
-        trained(folder.path(), &options()).unwrap();
-        assert!(
-            remains(folder.path()) == remains(undisturbed.path()),
-            "stopped after step {stop_at}"
-        );
+        let undisturbed = tempfile::tempdir().unwrap();
+        trained(undisturbed.path(), &options).unwrap();
+        for stop_at in [0, 1, 4, 10] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut stop = |event: Event| match event {
+                Event::Note { .. } if stop_at == 0 => ControlFlow::Break(()),
+                Event::Step { step, .. } if step == stop_at => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            let (learn, watch) = (facts(), &facts()[..3]);
+            let at = folder.path();
+            let stopped = train(tiny(1), &learn, watch, &options, 7, at, &|| 0.0, &mut stop);
+            assert!(matches!(
+                stopped,
+                Err(Error::Core(stillhouse_core::Error::Stopped))
+            ));
+            assert!(!at.join("model").exists() && !at.join("adapter").exists());
+            trained(at, &options).unwrap();
+            assert!(
+                remains(at) == remains(undisturbed.path()),
+                "{method:?} stopped after step {stop_at}"
+            );
+        }
     }
 }
 
