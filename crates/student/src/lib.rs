@@ -1,3 +1,4 @@
 //! Trains, scores and generates with small open models.
 
+pub mod cpu;
 pub mod encoder;
