@@ -17,6 +17,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run a config file: data, teacher, select, train, generate, evaluate, report
     Run(Run),
+    /// Measure a file of predictions against references, without a run
+    Evaluate(Evaluate),
     /// Fetch and verify a model, for work without a network later
     Pull(Pull),
     /// Print the commented default config, or a config file checked and resolved
@@ -59,6 +61,30 @@ pub(crate) struct Run {
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
     /// Print every event as a JSON line on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Measures a file of predictions, one JSON object a line, beside the baselines that it allows.
+///
+/// Fields: id, prediction, reference or references; optional: system, evidence, claim, label,
+/// gold_label, prediction_sentences, reference_sentences.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Evaluate {
+    /// The predictions (JSONL)
+    pub(crate) predictions: PathBuf,
+    /// References by id (JSONL), where the predictions carry none
+    pub(crate) references: Option<PathBuf>,
+    /// An option of the config's [evaluate] table: metrics=["bleu","cec"] (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Write each metric of each pair to this file (JSONL)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pairs: Option<PathBuf>,
+    /// Seed of the bootstrap and of the random-pair floor
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print everything as JSON, with signatures and paired differences
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         Command::Run(run) => command::run::run(run),
+        Command::Evaluate(evaluate) => command::evaluate::run(evaluate),
         Command::Pull(pull) => command::pull::run(pull),
         Command::Config(config) => command::config::run(config),
         Command::Doctor => command::doctor::run(),

@@ -96,6 +96,15 @@ impl Config {
     }
 }
 
+/// The options of `[evaluate]` with `sets` ("resamples=500") put over the defaults.
+pub fn evaluate_options(sets: &[String]) -> Result<EvaluateOptions> {
+    let mut table = toml::Table::new();
+    for set in sets {
+        put(&mut table, set)?;
+    }
+    table.try_into().map_err(|e: toml::de::Error| Error::Set { set: sets.join(" --set "), what: e.message().to_owned() })
+}
+
 /// Puts "a.b=value" into a table; the value is TOML, and a bare word is a text.
 fn put(table: &mut toml::Table, set: &str) -> Result<()> {
     let wrong = |what: &str| Error::Set {

@@ -16,13 +16,15 @@ pub fn doctor(hub: &HubOptions) -> Vec<(&'static str, String)> {
         Ok(found) => found.folder.display().to_string(),
         Err(_) => format!("not here; `stillhouse pull {encoder}` fetches it"),
     };
+    let cpu = stillhouse_student::cpu::detect();
     vec![
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         (
             "cores",
             std::thread::available_parallelism().map_or("unknown".into(), |n| n.to_string()),
         ),
-        ("instructions", String::new()),
+        ("instructions", cpu.present().collect::<Vec<_>>().join(" ")),
+        ("kernels", cpu.kernel_path().to_owned()),
         ("devices", "cpu".to_owned()),
         ("cache", hub.cache_folder.display().to_string()),
         ("encoder", found),

@@ -5,6 +5,7 @@
 
 pub mod config;
 mod doctor;
+pub mod evaluate;
 mod error;
 mod fingerprint;
 mod job;

@@ -45,7 +45,8 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// Tokens that stand in the text already become less likely by this factor; 1 is off.
     pub repetition_penalty: f64,
-    /// No sequence of this many tokens comes twice.
+    /// No sequence of this many tokens comes twice; `false` is off.
+    #[serde(with = "stillhouse_core::off")]
     pub no_repeat_ngram: Option<usize>,
     /// Whether the two rules above count the prompt's tokens too, as transformers does.
     /// Off, words of the evidence may be used freely.
@@ -91,7 +92,7 @@ impl GenerateOptions {
         if self.no_repeat_ngram == Some(0) {
             return wrong(
                 "no_repeat_ngram",
-                "0 is not above 0; leave the key out to turn it off".to_owned(),
+                "0 is not above 0; set it to false to turn it off".to_owned(),
             );
         }
         if self.stop.iter().any(String::is_empty) {

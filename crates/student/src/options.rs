@@ -72,7 +72,8 @@ pub struct TrainOptions {
     pub weight_decay: f64,
     /// How much of the running mean of gradients, and of their squares, is kept at each step.
     pub betas: [f64; 2],
-    /// Largest norm of the whole gradient; a longer one is shortened to it.
+    /// Largest norm of the whole gradient; a longer one is shortened to it. `false` is off.
+    #[serde(with = "stillhouse_core::off")]
     pub clip: Option<f64>,
     /// Which tokens carry loss: those of the completion, or all.
     pub loss_on: LossOn,

@@ -3,5 +3,6 @@
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod evaluate;
 pub(crate) mod pull;
 pub(crate) mod run;

@@ -34,7 +34,7 @@ use bert::{Bert, Scratch};
 use folder::Pooling;
 
 /// Tokens of one task: enough rows to reuse each panel of weights, few enough for the cache of a
-/// core. Measured with MiniLM on two cores.
+/// core. Measured with `MiniLM` on two cores.
 const TOKENS_A_TASK: usize = 128;
 /// Tasks between two reports of progress.
 const TASKS_A_REPORT: usize = 64;
