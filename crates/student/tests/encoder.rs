@@ -1,5 +1,8 @@
 //! The encoder against `PyTorch`: a tiny random BERT, and the real `MiniLM` where it was pulled.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
