@@ -81,11 +81,18 @@ pub fn scores(explanation: &str, reference: &str, stemmer: bool) -> Scores {
     let lines = |text: &str| -> Vec<Vec<String>> {
         text.split('\n').map(|line| tokens(line, stemmer)).collect()
     };
+    let rouge_l = triple(subsequence(&words, &expected), words.len(), expected.len());
+    // Two single lines have one subsequence, and it never counts a word twice.
+    let is_one_line = !explanation.contains('\n') && !reference.contains('\n');
     Scores {
         rouge1: of_ngrams(&words, &expected, 1),
         rouge2: of_ngrams(&words, &expected, 2),
-        rouge_l: triple(subsequence(&words, &expected), words.len(), expected.len()),
-        rouge_lsum: of_lines(&lines(explanation), &lines(reference)),
+        rouge_l,
+        rouge_lsum: if is_one_line {
+            rouge_l
+        } else {
+            of_lines(&lines(explanation), &lines(reference))
+        },
     }
 }
 

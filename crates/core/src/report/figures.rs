@@ -166,15 +166,15 @@ pub(super) fn loss(report: &Report) -> String {
     }
     if let Some((step, loss)) = best_step(report) {
         let (at, height) = place((step as f64, loss));
-        let (anchor, side) = if at > 420.0 {
-            ("end", -10.0)
+        let (anchor, side) = if at > 334.0 {
+            ("end", -8.0)
         } else {
-            ("start", 10.0)
+            ("start", 8.0)
         };
         svg += &format!(
-            r#"<circle class="best" cx="{at:.1}" cy="{height:.1}" r="7.5"/><text class="best" x="{:.1}" y="{:.1}" text-anchor="{anchor}">best checkpoint: {loss:.3} at step {step}</text>"#,
-            at + side,
-            (height - 14.0).max(14.0)
+            r#"<line class="best" x1="{at:.1}" x2="{at:.1}" y1="18" y2="{:.1}"/><circle class="best" cx="{at:.1}" cy="{height:.1}" r="7.5"/><text class="best" x="{:.1}" y="30" text-anchor="{anchor}">best checkpoint: {loss:.3} at step {step}</text>"#,
+            height - 7.5,
+            at + side
         );
     }
     svg + "</svg></div>" + LEGEND
@@ -195,6 +195,8 @@ fn smoothed(raw: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// Every k-th point and the last one, so that at most about [`MOST_POINTS`] remain.
 fn thinned(all: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
     let every = all.len().div_ceil(MOST_POINTS).max(1);
-    let last = all.last().filter(|_| (all.len() - 1) % every != 0);
+    let last = all
+        .last()
+        .filter(|_| !(all.len() - 1).is_multiple_of(every));
     all.iter().step_by(every).chain(last).copied()
 }

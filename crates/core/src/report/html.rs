@@ -96,7 +96,7 @@ fn headline(report: &Report) -> String {
         .collect();
     let sentences: String = findings(metrics)
         .iter()
-        .map(|text| format!("<p>{}</p>", escape(text)))
+        .map(|text| format!("<p>{}</p>", unbroken(&escape(text))))
         .collect();
     let notes: String = report
         .notes
@@ -300,7 +300,7 @@ fn difference_table(metrics: &MetricsFile, first: &str, columns: &[&Column]) -> 
         .map(|name| {
             format!(
                 "<th scope=\"col\">minus {}</th>",
-                escape(&system_title(name))
+                escape(&system_phrase(name))
             )
         })
         .collect();

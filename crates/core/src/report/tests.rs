@@ -64,6 +64,62 @@ fn reference(n: usize) -> String {
     )
 }
 
+/// What both students say, with gaps: an empty explanation, and answers without a label.
+fn predictions(examples: &[Example], random: &mut Random) -> Vec<Prediction> {
+    let mut predictions = Vec::new();
+    for (n, example) in examples.iter().enumerate() {
+        let field = FIELDS[n % FIELDS.len()];
+        let label = if random.below(3) < 2 {
+            &example.label
+        } else {
+            "refuted"
+        };
+        let trained = format!(
+            "The claim holds for {field}. The surveys found less {field} in warm years. It is the heat that does it, and the heat is the heat."
+        );
+        let untrained =
+            format!("The {field} of the the. A number of people were there in the end.");
+        let untrained = if n == 5 { String::new() } else { untrained };
+        for (system, label, text, outcome) in [
+            ("student", Some(label), trained, Outcome::Ok),
+            (
+                "untrained",
+                Some(label).filter(|_| n % 4 == 0),
+                untrained,
+                Outcome::Truncated,
+            ),
+        ] {
+            predictions.push(Prediction {
+                id: example.id.clone(),
+                system: system.to_owned(),
+                label: label.map(str::to_owned),
+                completion: text.clone(),
+                explanation: text,
+                outcome,
+                evidence_dropped: 0,
+            });
+        }
+    }
+    predictions
+}
+
+fn steps(random: &mut Random) -> Vec<Step> {
+    let falling = |step: usize| (-(step as f64) / 60.0).exp();
+    let step = |step: usize| Step {
+        step,
+        epoch: step as f64 / 86.0,
+        loss: 2.1 + 2.6 * falling(step) + 0.12 * random.normal(),
+        learning_rate: 2e-3,
+        gradient_norm: 1.0,
+        tokens: 4000,
+        supervised_tokens: 700,
+        validation_loss: step
+            .is_multiple_of(40)
+            .then(|| 2.35 + 2.2 * falling(step) + 0.0006 * step.abs_diff(200) as f64),
+    };
+    (1..=320).map(step).collect()
+}
+
 /// A report as a run would give it; everything in it is made up.
 fn synthetic() -> Report {
     let mut random = Random::new(3, "synthetic report");
@@ -73,133 +129,51 @@ fn synthetic() -> Report {
         .enumerate()
         .map(|(n, e)| (e.id.clone(), vec![reference(n)]))
         .collect();
-    let mut predictions = Vec::new();
-    for (n, example) in examples.iter().enumerate() {
-        let field = FIELDS[n % FIELDS.len()];
-        let label = if random.below(3) < 2 {
-            Some(example.label.clone())
-        } else {
-            Some("refuted".to_owned())
-        };
-        let trained = format!(
-            "The claim holds for {field}. The surveys found less {field} in warm years. It is the heat that does it, and the heat is the heat."
-        );
-        let untrained =
-            format!("The {field} of the the. A number of people were there in the end.");
-        for (system, label, text, outcome) in [
-            ("student", label.clone(), trained, Outcome::Ok),
-            (
-                "untrained",
-                label.filter(|_| n % 4 == 0),
-                untrained,
-                Outcome::Truncated,
-            ),
-        ] {
-            predictions.push(Prediction {
-                id: example.id.clone(),
-                system: system.to_owned(),
-                label,
-                completion: text.clone(),
-                explanation: if n == 5 && system == "untrained" {
-                    String::new()
-                } else {
-                    text
-                },
-                outcome,
-                evidence_dropped: 0,
-            });
-        }
-    }
-    let training = ["supported", "supported", "refuted"];
+    let predictions = predictions(&examples, &mut random);
     let input = Input {
         examples: &examples,
-        training_labels: &training,
+        training_labels: &["supported", "supported", "refuted"],
         references: &references,
         predictions: &predictions,
         sentences: &BTreeMap::new(),
     };
     let options = EvaluateOptions {
-        resamples: 300,
+        resamples: 100,
         ..EvaluateOptions::default()
     };
-    let evaluation = evaluate(&input, &options, 7, Some(&mut Words), &mut |_| {
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    let steps = (1..=320).map(|step| Step {
-        step,
-        epoch: step as f64 / 86.0,
-        loss: 2.1 + 2.6 * (-(step as f64) / 60.0).exp() + 0.12 * random.normal(),
-        learning_rate: 2e-3,
-        gradient_norm: 1.0,
-        tokens: 4000,
-        supervised_tokens: 700,
-        validation_loss: (step % 40 == 0).then(|| {
-            2.35 + 2.2 * (-(step as f64) / 60.0).exp() + 0.0006 * (step as f64 - 200.0).abs()
-        }),
-    });
+    let mut quiet = |_| ControlFlow::Continue(());
+    let evaluation = evaluate(&input, &options, 7, Some(&mut Words), &mut quiet).unwrap();
+    let reference = |(id, explanations)| Reference {
+        id,
+        explanations,
+        roles: BTreeMap::new(),
+    };
     Report {
         title: "quickstart".to_owned(),
         tool: "stillhouse 0.1.0".to_owned(),
         seed: 7,
-        facts: [
-            ("student", "stillhouse-nano"),
-            ("encoder", "all-MiniLM-L6-v2"),
-            ("method", "full"),
-            ("seed", "7"),
-        ]
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .to_vec(),
+        facts: vec![("student".to_owned(), "stillhouse-nano".to_owned())],
         config: "seed = 7\n\n[data]\npath = \"claims.jsonl\"\n".to_owned(),
-        dataset: Dataset {
-            name: "quickstart: 270 claims with evidence".to_owned(),
-            counts: BTreeMap::from([
-                ("supported".to_owned(), [102, 9, 18]),
-                ("refuted".to_owned(), [88, 6, 14]),
-                ("not enough evidence".to_owned(), [20, 5, 8]),
-            ]),
-        },
+        dataset: Dataset::of("made up", &examples),
         selection: Some(Funnel {
             candidates: 1150,
-            dropped: BTreeMap::from([
-                (Rule::Outcome, 3),
-                (Rule::Accuracy, 228),
-                (Rule::Diversity, 214),
-                (Rule::Keep, 15),
-            ]),
+            dropped: BTreeMap::from([(Rule::Accuracy, 228), (Rule::Diversity, 232)]),
             kept: 690,
             examples: 230,
             examples_kept: 228,
-            roles: BTreeMap::from([
-                ("reference".to_owned(), [230, 0]),
-                ("near-duplicate".to_owned(), [4, 226]),
-                ("flawed".to_owned(), [2, 228]),
-            ]),
+            roles: BTreeMap::from([("reference".to_owned(), [230, 0])]),
             label_was_shown: true,
         }),
-        steps: steps.collect(),
+        steps: steps(&mut random),
         metrics: evaluation.metrics,
         pairs: evaluation.pairs,
-        references: references
-            .into_iter()
-            .map(|(id, explanations)| Reference {
-                id,
-                explanations,
-                roles: BTreeMap::new(),
-            })
-            .collect(),
+        references: references.into_iter().map(reference).collect(),
         examples,
         predictions,
-        times: vec![
-            StageTime {
-                stage: Stage::Train,
-                seconds: 151.2,
-            },
-            StageTime {
-                stage: Stage::Evaluate,
-                seconds: 3.1,
-            },
-        ],
+        times: vec![StageTime {
+            stage: Stage::Train,
+            seconds: 151.2,
+        }],
         notes: vec!["3 prompts lost evidence sentences.".to_owned()],
         warnings: vec!["12 of 40 untrained answers hold no label.".to_owned()],
     }
