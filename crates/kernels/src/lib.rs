@@ -15,6 +15,7 @@ pub mod head;
 mod math;
 pub mod norm;
 mod shared;
+mod vectorised;
 
 #[cfg(test)]
 mod testing;
