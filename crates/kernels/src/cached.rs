@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::attention::{BLOCK, Shape, Strided, Tables, blocks, rotate, softmax, with_scratch};
+use crate::attention::{BLOCK, Shape, Tables, blocks, softmax, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
 use crate::math::{dot, exponentiate, highest};
+use crate::rope::{Strided, rotate};
 use crate::shared::Shared;
 use crate::vectorised::vectorised;
 

@@ -14,6 +14,7 @@ pub mod gemm;
 pub mod head;
 mod math;
 pub mod norm;
+mod rope;
 mod shared;
 mod vectorised;
 
