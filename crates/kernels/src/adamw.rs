@@ -1,9 +1,9 @@
 //! AdamW as one pass over memory, and the norm of a gradient.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::math::LANES;
+use crate::vectorised::vectorised;
 
 /// Entries that one task works on.
 const PIECE: usize = 1 << 14;
@@ -47,22 +47,26 @@ pub fn update(param: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [
         .zip(grad.par_chunks(PIECE))
         .zip(moments);
     pieces.for_each(|((param, grad), (first, second))| {
-        Arch::new().dispatch(|| {
-            let n = param.len();
-            let (grad, first, second) = (&grad[..n], &mut first[..n], &mut second[..n]);
-            let keep = 1.0 - step.learning_rate * step.weight_decay;
-            let (inverse1, inverse2) = (1.0 / step.correction1, 1.0 / step.correction2);
-            for i in 0..n {
-                let g = grad[i] * step.grad_scale;
-                let m = first[i] * step.beta1 + g * (1.0 - step.beta1);
-                let v = second[i] * step.beta2 + g * g * (1.0 - step.beta2);
-                let slope = m * inverse1 / ((v * inverse2).sqrt() + step.epsilon);
-                param[i] = param[i] * keep - step.learning_rate * slope;
-                first[i] = m;
-                second[i] = v;
-            }
-        });
+        update_piece(param, grad, first, second, step);
     });
+}
+
+vectorised! {
+    fn update_piece(param: &mut [f32], grad: &[f32], first: &mut [f32], second: &mut [f32], step: &Step) {
+        let n = param.len();
+        let (grad, first, second) = (&grad[..n], &mut first[..n], &mut second[..n]);
+        let keep = 1.0 - step.learning_rate * step.weight_decay;
+        let (inverse1, inverse2) = (1.0 / step.correction1, 1.0 / step.correction2);
+        for i in 0..n {
+            let g = grad[i] * step.grad_scale;
+            let m = first[i] * step.beta1 + g * (1.0 - step.beta1);
+            let v = second[i] * step.beta2 + g * g * (1.0 - step.beta2);
+            let slope = m * inverse1 / ((v * inverse2).sqrt() + step.epsilon);
+            param[i] = param[i] * keep - step.learning_rate * slope;
+            first[i] = m;
+            second[i] = v;
+        }
+    }
 }
 
 /// The plain reference of [`update`], for one entry: the new parameter and moments.
@@ -79,25 +83,24 @@ pub fn update_plain(param: f32, grad: f32, first: f32, second: f32, step: &Step)
 /// The sum of squares, kept in f64 between pieces.
 #[must_use]
 pub fn squared_norm(x: &[f32]) -> f64 {
-    let pieces: Vec<f64> = x
-        .par_chunks(PIECE)
-        .map(|x| {
-            Arch::new().dispatch(|| {
-                let mut lanes = [0.0f64; LANES];
-                let mut chunks = x.chunks_exact(LANES);
-                for chunk in &mut chunks {
-                    for (lane, &v) in lanes.iter_mut().zip(chunk) {
-                        *lane += f64::from(v) * f64::from(v);
-                    }
-                }
-                for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
-                    *lane += f64::from(v) * f64::from(v);
-                }
-                lanes.iter().sum::<f64>()
-            })
-        })
-        .collect();
+    let pieces: Vec<f64> = x.par_chunks(PIECE).map(squared_norm_of_piece).collect();
     pieces.iter().sum()
+}
+
+vectorised! {
+    fn squared_norm_of_piece(x: &[f32]) -> f64 {
+        let mut lanes = [0.0f64; LANES];
+        let mut chunks = x.chunks_exact(LANES);
+        for chunk in &mut chunks {
+            for (lane, &v) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(v) * f64::from(v);
+            }
+        }
+        for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+            *lane += f64::from(v) * f64::from(v);
+        }
+        lanes.iter().sum()
+    }
 }
 
 #[cfg(test)]

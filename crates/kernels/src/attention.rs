@@ -5,12 +5,14 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
 use crate::math::{dot, exponentiate, highest};
+pub use crate::rope::Tables;
+use crate::rope::{Strided, rotate};
 use crate::shared::Shared;
+use crate::vectorised::vectorised;
 
 /// Query rows whose scores exist at one time.
 pub(crate) const BLOCK: usize = 64;
@@ -41,26 +43,6 @@ impl Shape {
 
     pub(crate) fn group(&self) -> usize {
         self.heads / self.kv_heads
-    }
-}
-
-/// The angles of rotary positions.
-#[derive(Clone, Copy, Debug)]
-pub struct Tables<'a> {
-    /// Cosines, `[positions, half]`.
-    pub cos: &'a [f32],
-    /// Sines, `[positions, half]`.
-    pub sin: &'a [f32],
-}
-
-impl Tables<'_> {
-    /// The tables from a later position on.
-    pub(crate) fn skip(self, positions: usize, half: usize) -> Self {
-        let first = positions * half;
-        Self {
-            cos: &self.cos[first..],
-            sin: &self.sin[first..],
-        }
     }
 }
 
@@ -125,57 +107,6 @@ impl Input<'_> {
             .filter(|rows| !rows.is_empty())
             .flat_map(heads)
             .collect()
-    }
-}
-
-/// Turns the first `rows` rows of one head by their positions' angles, forwards (1) or back (-1).
-pub(crate) fn rotate(
-    tables: Tables<'_>,
-    shape: Shape,
-    x: Strided<'_>,
-    rows: usize,
-    y: &mut [f32],
-    y_step: usize,
-    direction: f32,
-) {
-    let (half, size) = (shape.half, shape.head_size);
-    Arch::new().dispatch(|| {
-        for i in 0..rows {
-            let x = &x.entries[x.first + i * x.step..][..size];
-            let y = &mut y[i * y_step..][..size];
-            let cos = &tables.cos[i * half..][..half];
-            let sin = &tables.sin[i * half..][..half];
-            let (x_low, x_high) = x.split_at(half);
-            let (y_low, y_high) = y.split_at_mut(half);
-            let (x_high, y_high) = (&x_high[..half], &mut y_high[..half]);
-            for j in 0..half {
-                let s = direction * sin[j];
-                y_low[j] = x_low[j] * cos[j] - x_high[j] * s;
-                y_high[j] = x_high[j] * cos[j] + x_low[j] * s;
-            }
-            y[2 * half..].copy_from_slice(&x[2 * half..]);
-        }
-    });
-}
-
-/// Rows of one head within packed rows of all heads.
-#[derive(Clone, Copy)]
-pub(crate) struct Strided<'a> {
-    pub(crate) entries: &'a [f32],
-    pub(crate) first: usize,
-    pub(crate) step: usize,
-}
-
-impl<'a> Strided<'a> {
-    pub(crate) fn matrix(&self, rows: usize, size: usize) -> Matrix<'a> {
-        Matrix::with_step(&self.entries[self.first..], rows, size, self.step)
-    }
-
-    fn skip(self, rows: usize) -> Self {
-        Self {
-            first: self.first + rows * self.step,
-            ..self
-        }
     }
 }
 
@@ -291,10 +222,10 @@ fn raw_scores(q: &[f32], k: &[f32], size: usize, height: usize, scores: &mut [f3
     );
 }
 
-/// Turns rows of raw scores into probabilities, the `i`th row over its first `start + i + 1` columns; returns the logarithms of the denominators.
-pub(crate) fn softmax(scores: &mut [f32], start: usize, width: usize, scale: f32) -> [f32; BLOCK] {
-    let mut log_sums = [0.0; BLOCK];
-    Arch::new().dispatch(|| {
+vectorised! {
+    /// Turns rows of raw scores into probabilities, the `i`th row over its first `start + i + 1` columns; returns the logarithms of the denominators.
+    pub(crate) fn softmax(scores: &mut [f32], start: usize, width: usize, scale: f32) -> [f32; BLOCK] {
+        let mut log_sums = [0.0; BLOCK];
         for (i, row) in scores.chunks_exact_mut(width).enumerate() {
             let (past, future) = row.split_at_mut(start + i + 1);
             let shift = highest(past) * scale;
@@ -306,8 +237,8 @@ pub(crate) fn softmax(scores: &mut [f32], start: usize, width: usize, scale: f32
             future.fill(0.0);
             log_sums[i] = shift + total.ln();
         }
-    });
-    log_sums
+        log_sums
+    }
 }
 
 /// What the backward pass fills; all have the shapes of what they are gradients of.
@@ -381,7 +312,10 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                             one,
                         );
                         let first_row = rows.start + block.start;
-                        let log_sums = |i: usize| log_sums[(first_row + i) * shape.heads + head];
+                        let log_sums = std::array::from_fn(|i| {
+                            let row = first_row + i.min(height - 1);
+                            log_sums[row * shape.heads + head]
+                        });
                         softmax_backward(probs, slopes, block.start, width, shape.scale, log_sums);
                         let (p, s) = (
                             Matrix::new(probs, height, width),
@@ -454,31 +388,29 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
     });
 }
 
-/// Raw scores become probabilities, and gradients of probabilities those of raw scores.
-fn softmax_backward(
-    probs: &mut [f32],
-    slopes: &mut [f32],
-    start: usize,
-    width: usize,
-    scale: f32,
-    log_sum: impl Fn(usize) -> f32,
-) {
-    Arch::new().dispatch(|| {
-        let rows = probs
-            .chunks_exact_mut(width)
-            .zip(slopes.chunks_exact_mut(width));
+vectorised! {
+    /// Raw scores become probabilities, and gradients of probabilities those of raw scores.
+    fn softmax_backward(
+        probs: &mut [f32],
+        slopes: &mut [f32],
+        start: usize,
+        width: usize,
+        scale: f32,
+        log_sums: [f32; BLOCK],
+    ) {
+        let rows = probs.chunks_exact_mut(width).zip(slopes.chunks_exact_mut(width));
         for (i, (probs, slopes)) in rows.enumerate() {
             let (probs, future) = probs.split_at_mut(start + i + 1);
             future.fill(0.0);
             let (slopes, future) = slopes.split_at_mut(probs.len());
             future.fill(0.0);
-            exponentiate(probs, scale, log_sum(i));
+            exponentiate(probs, scale, log_sums[i]);
             let mean = dot(probs, slopes);
             for (slope, p) in slopes.iter_mut().zip(probs) {
                 *slope = *p * (*slope - mean) * scale;
             }
         }
-    });
+    }
 }
 
 /// The plain reference of [`attend`].

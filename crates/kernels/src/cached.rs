@@ -1,12 +1,13 @@
 //! Attention of new tokens over what is already in a key-value cache.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::attention::{BLOCK, Shape, Strided, Tables, blocks, rotate, softmax, with_scratch};
+use crate::attention::{BLOCK, Shape, Tables, blocks, softmax, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
 use crate::math::{dot, exponentiate, highest};
+use crate::rope::{Strided, rotate};
 use crate::shared::Shared;
+use crate::vectorised::vectorised;
 
 /// The rotated keys and the values of one sequence in one layer, each `[positions, kv_heads * head_size]`.
 #[derive(Clone, Debug, Default)]
@@ -118,23 +119,37 @@ fn attend_one_row(input: &Input<'_>, row: usize, before: usize, past: &Past, y: 
                 step: size,
             };
             rotate(tables, shape, q, 1, q_rot, size, 1.0);
-            let offset = head / shape.group() * size;
-            Arch::new().dispatch(|| {
-                for (score, keys) in scores.iter_mut().zip(past.keys.chunks_exact(kv_size)) {
-                    *score = dot(q_rot, &keys[offset..][..size]);
-                }
-                let top = highest(scores) * shape.scale;
-                let share = 1.0 / exponentiate(scores, shape.scale, top);
-                y.fill(0.0);
-                for (p, values) in scores.iter().zip(past.values.chunks_exact(kv_size)) {
-                    let p = p * share;
-                    for (y, v) in y.iter_mut().zip(&values[offset..][..size]) {
-                        *y += p * v;
-                    }
-                }
-            });
+            let columns = head / shape.group() * size;
+            mix(q_rot, past, columns, kv_size, shape.scale, scores, y);
         }
     });
+}
+
+vectorised! {
+    /// One query over the columns of its head, from `columns` on, in every row of the past.
+    fn mix(
+        q: &[f32],
+        past: &Past,
+        columns: usize,
+        kv_size: usize,
+        scale: f32,
+        scores: &mut [f32],
+        y: &mut [f32],
+    ) {
+        let size = q.len();
+        for (score, keys) in scores.iter_mut().zip(past.keys.chunks_exact(kv_size)) {
+            *score = dot(q, &keys[columns..][..size]);
+        }
+        let top = highest(scores) * scale;
+        let share = 1.0 / exponentiate(scores, scale, top);
+        y.fill(0.0);
+        for (p, values) in scores.iter().zip(past.values.chunks_exact(kv_size)) {
+            let p = p * share;
+            for (y, v) in y.iter_mut().zip(&values[columns..][..size]) {
+                *y += p * v;
+            }
+        }
+    }
 }
 
 /// Several new tokens, such as a prompt: blocks of rows as in [`attention`](crate::attention).

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::vectorised::vectorised;
+
 /// `y[i] = weight[ids[i]]`.
 ///
 /// # Panics
@@ -23,14 +25,18 @@ pub fn gather(weight: &[f32], size: usize, ids: &[u32], y: &mut [f32]) {
 /// If an id has no row, or `grad` does not hold a row per id.
 pub fn scatter_add(grad: &[f32], size: usize, ids: &[u32], d_weight: &mut [f32]) {
     assert_eq!(grad.len(), ids.len() * size, "a row per id");
-    pulp::Arch::new().dispatch(|| {
+    add_rows(grad, size, ids, d_weight);
+}
+
+vectorised! {
+    fn add_rows(grad: &[f32], size: usize, ids: &[u32], d_weight: &mut [f32]) {
         for (grad, &id) in grad.chunks_exact(size).zip(ids) {
             let first = id as usize * size;
             for (sum, g) in d_weight[first..first + size].iter_mut().zip(grad) {
                 *sum += g;
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ pub fn reference(qkv: &[f32], shape: Shape, out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::{archs, assert_near, numbers};
+    use crate::testing::{archs, assert_near, values};
 
     #[test]
     fn it_equals_its_definition() {
@@ -183,7 +183,7 @@ mod tests {
                 head_size,
             };
             let size = heads * head_size;
-            let qkv: Vec<f32> = numbers(time * 3 * size, 1)
+            let qkv: Vec<f32> = values(time * 3 * size, 1)
                 .iter()
                 .map(|x| 3.0 * x)
                 .collect();

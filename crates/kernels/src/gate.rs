@@ -1,9 +1,9 @@
 //! The gate of a feed-forward block: `silu(gate) * up`.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::math::exp;
+use crate::vectorised::vectorised;
 
 /// Entries that one task works on.
 const PIECE: usize = 1 << 14;
@@ -20,13 +20,15 @@ pub fn swiglu(gate: &[f32], up: &[f32], y: &mut [f32]) {
     let pieces = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE));
     y.par_chunks_mut(PIECE)
         .zip(pieces)
-        .for_each(|(y, (gate, up))| {
-            Arch::new().dispatch(|| {
-                for ((y, &g), &u) in y.iter_mut().zip(gate).zip(up) {
-                    *y = g * u / (1.0 + exp(-g));
-                }
-            });
-        });
+        .for_each(|(y, (gate, up))| swiglu_piece(gate, up, y));
+}
+
+vectorised! {
+    fn swiglu_piece(gate: &[f32], up: &[f32], y: &mut [f32]) {
+        for ((y, &g), &u) in y.iter_mut().zip(gate).zip(up) {
+            *y = g * u / (1.0 + exp(-g));
+        }
+    }
 }
 
 /// The gradients of [`swiglu`], given that of its result.
@@ -53,18 +55,22 @@ pub fn swiglu_backward(
     outputs
         .zip(inputs)
         .for_each(|((d_gate, d_up), ((gate, up), grad))| {
-            Arch::new().dispatch(|| {
-                let n = grad.len();
-                let (gate, up) = (&gate[..n], &up[..n]);
-                let (d_gate, d_up) = (&mut d_gate[..n], &mut d_up[..n]);
-                for i in 0..n {
-                    let (g, d) = (gate[i], grad[i]);
-                    let share = 1.0 / (1.0 + exp(-g));
-                    d_up[i] = d * g * share;
-                    d_gate[i] = d * up[i] * share * (1.0 + g * (1.0 - share));
-                }
-            });
+            swiglu_backward_piece(gate, up, grad, d_gate, d_up);
         });
+}
+
+vectorised! {
+    fn swiglu_backward_piece(gate: &[f32], up: &[f32], grad: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
+        let n = grad.len();
+        let (gate, up) = (&gate[..n], &up[..n]);
+        let (d_gate, d_up) = (&mut d_gate[..n], &mut d_up[..n]);
+        for i in 0..n {
+            let (g, d) = (gate[i], grad[i]);
+            let share = 1.0 / (1.0 + exp(-g));
+            d_up[i] = d * g * share;
+            d_gate[i] = d * up[i] * share * (1.0 + g * (1.0 - share));
+        }
+    }
 }
 
 /// The plain reference of [`swiglu`], for one entry.

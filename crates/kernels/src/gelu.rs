@@ -63,7 +63,7 @@ fn erf_by_series(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::{archs, assert_near};
+    use crate::testing::{archs, assert_near};
 
     #[test]
     fn it_equals_its_definition_over_the_whole_line() {

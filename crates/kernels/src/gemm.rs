@@ -3,6 +3,7 @@
 use gemm::Parallelism;
 
 use crate::bf16;
+use crate::vectorised::vectorised;
 
 /// A matrix to read: rows and columns at fixed steps within a slice.
 #[derive(Clone, Copy, Debug)]
@@ -223,21 +224,21 @@ pub fn multiply_plain(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32
     }
 }
 
-/// Adds up the rows of `x [rows, cols]`: the gradient of a bias.
-///
-/// # Panics
-/// If `sums` is not as long as a row.
-pub fn sum_rows(x: &[f32], sums: &mut [f32]) {
-    let cols = sums.len();
-    assert_eq!(x.len() % cols.max(1), 0, "whole rows");
-    sums.fill(0.0);
-    pulp::Arch::new().dispatch(|| {
+vectorised! {
+    /// Adds up the rows of `x [rows, cols]`: the gradient of a bias.
+    ///
+    /// # Panics
+    /// If `sums` is not as long as a row.
+    pub fn sum_rows(x: &[f32], sums: &mut [f32]) {
+        let cols = sums.len();
+        assert_eq!(x.len() % cols.max(1), 0, "whole rows");
+        sums.fill(0.0);
         for row in x.chunks_exact(cols) {
             for (sum, v) in sums.iter_mut().zip(row) {
                 *sum += v;
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The output head: cross-entropy over a vocabulary, logits in pieces and never whole.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, MatrixMut, Precision, Put, multiply_in};
 use crate::math::{exponentiate, highest};
+use crate::vectorised::vectorised;
 
 /// Logits that exist at one time, about: 32 MB.
 const LOGITS: usize = 1 << 23;
@@ -117,11 +117,7 @@ pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
             .zip(rows)
             .for_each(|(found, (row, &target))| {
                 let wanted = row[target as usize];
-                *found = wanted
-                    - Arch::new().dispatch(|| {
-                        let top = highest(row);
-                        top + exponentiate(row, 1.0, top).ln()
-                    });
+                *found = wanted - log_sum(row);
             });
     }
 }
@@ -187,20 +183,33 @@ fn loss_of_piece(logits: &mut [f32], vocab: usize, targets: &[u32], weights: &[f
     let losses: Vec<f64> = rows
         .map(|(row, (&target, &weight))| {
             let wanted = row[target as usize];
-            let log_sum = Arch::new().dispatch(|| {
-                let top = highest(row);
-                let total = exponentiate(row, 1.0, top);
-                let share = weight / total;
-                for p in row.iter_mut() {
-                    *p *= share;
-                }
-                top + total.ln()
-            });
+            let log_sum = slopes(row, weight);
             row[target as usize] -= weight;
             f64::from(weight) * f64::from(log_sum - wanted)
         })
         .collect();
     losses.iter().sum()
+}
+
+vectorised! {
+    /// The logarithm of the sum of the exponentials of `row`, which is overwritten.
+    fn log_sum(row: &mut [f32]) -> f32 {
+        let top = highest(row);
+        top + exponentiate(row, 1.0, top).ln()
+    }
+}
+
+vectorised! {
+    /// Logits become probabilities times `weight`; returns the logarithm of the sum of their exponentials.
+    fn slopes(row: &mut [f32], weight: f32) -> f32 {
+        let top = highest(row);
+        let total = exponentiate(row, 1.0, top);
+        let share = weight / total;
+        for p in row.iter_mut() {
+            *p *= share;
+        }
+        top + total.ln()
+    }
 }
 
 /// The plain reference: the log-probability of `target` at one row.

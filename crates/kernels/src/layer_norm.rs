@@ -64,13 +64,13 @@ pub fn reference(x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::{archs, assert_near, numbers};
+    use crate::testing::{archs, assert_near, values};
 
     #[test]
     fn it_equals_its_definition() {
         for size in [1, 8, 16, 48, 50, 384] {
-            let (gain, bias) = (numbers(size, 1), numbers(size, 2));
-            let x: Vec<f32> = numbers(3 * size, 3).iter().map(|x| 3.0 + x).collect();
+            let (gain, bias) = (values(size, 1), values(size, 2));
+            let x: Vec<f32> = values(3 * size, 3).iter().map(|x| 3.0 + x).collect();
             let mut expected = x.clone();
             reference(&mut expected, &gain, &bias, 1e-12);
             for arch in archs() {

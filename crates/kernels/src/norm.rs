@@ -1,9 +1,9 @@
 //! Root mean square normalisation of rows.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::math::{dot, sum};
+use crate::vectorised::vectorised;
 
 /// Rows that one task works on, which also fixes the order in which the weight's gradient is summed.
 const ROWS: usize = 64;
@@ -28,18 +28,21 @@ pub fn rms_norm(
     let pieces = x.par_chunks(ROWS * size).zip(inverse.par_chunks_mut(ROWS));
     y.par_chunks_mut(ROWS * size)
         .zip(pieces)
-        .for_each(|(y, (x, inverse))| {
-            Arch::new().dispatch(|| {
-                let rows = y.chunks_exact_mut(size).zip(x.chunks_exact(size));
-                for ((y, x), inverse) in rows.zip(inverse) {
-                    let r = 1.0 / (dot(x, x) / size as f32 + epsilon).sqrt();
-                    *inverse = r;
-                    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-                        *y = x * r * (w + offset);
-                    }
-                }
-            });
-        });
+        .for_each(|(y, (x, inverse))| rms_norm_rows(x, weight, epsilon, offset, y, inverse));
+}
+
+vectorised! {
+    fn rms_norm_rows(x: &[f32], weight: &[f32], epsilon: f32, offset: f32, y: &mut [f32], inverse: &mut [f32]) {
+        let size = weight.len();
+        let rows = y.chunks_exact_mut(size).zip(x.chunks_exact(size));
+        for ((y, x), inverse) in rows.zip(inverse) {
+            let r = 1.0 / (dot(x, x) / size as f32 + epsilon).sqrt();
+            *inverse = r;
+            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                *y = x * r * (w + offset);
+            }
+        }
+    }
 }
 
 /// What [`rms_norm`] read and kept.
@@ -77,7 +80,7 @@ pub fn rms_norm_backward(
         grad.len() == n && dx.len() == n && n == inverse.len() * size,
         "whole rows"
     );
-    let wants_weight = d_weight.is_some();
+    let share_size = if d_weight.is_some() { size } else { 0 };
     let inputs = x
         .par_chunks(ROWS * size)
         .zip(grad.par_chunks(ROWS * size))
@@ -85,24 +88,14 @@ pub fn rms_norm_backward(
     let pieces = dx.par_chunks_mut(ROWS * size).zip(inputs);
     let shares: Vec<Vec<f32>> = pieces
         .map(|(dx, ((x, grad), inverse))| {
-            let mut share = vec![0.0; if wants_weight { size } else { 0 }];
-            Arch::new().dispatch(|| {
-                let rows = dx
-                    .chunks_exact_mut(size)
-                    .zip(x.chunks_exact(size))
-                    .zip(grad.chunks_exact(size));
-                for (((dx, x), grad), &r) in rows.zip(inverse) {
-                    let (x, grad, weight) = (&x[..size], &grad[..size], &weight[..size]);
-                    let product = sum(size, |i| x[i] * grad[i] * (weight[i] + offset));
-                    let mean = product * r * r / size as f32;
-                    for i in 0..size {
-                        dx[i] = r * (grad[i] * (weight[i] + offset) - x[i] * mean);
-                    }
-                    for ((share, x), g) in share.iter_mut().zip(x).zip(grad) {
-                        *share += x * r * g;
-                    }
-                }
-            });
+            let mut share = vec![0.0; share_size];
+            let input = NormInput {
+                x,
+                weight,
+                offset,
+                inverse,
+            };
+            backward_rows(input, grad, dx, &mut share);
             share
         })
         .collect();
@@ -111,6 +104,29 @@ pub fn rms_norm_backward(
         for share in shares {
             for (sum, v) in d_weight.iter_mut().zip(share) {
                 *sum += v;
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// `share` gets these rows' part of the weight's gradient, if it is not empty.
+    fn backward_rows(input: NormInput<'_>, grad: &[f32], dx: &mut [f32], share: &mut [f32]) {
+        let NormInput { x, weight, offset, inverse } = input;
+        let size = weight.len();
+        let rows = dx
+            .chunks_exact_mut(size)
+            .zip(x.chunks_exact(size))
+            .zip(grad.chunks_exact(size));
+        for (((dx, x), grad), &r) in rows.zip(inverse) {
+            let (x, grad, weight) = (&x[..size], &grad[..size], &weight[..size]);
+            let product = sum(size, |i| x[i] * grad[i] * (weight[i] + offset));
+            let mean = product * r * r / size as f32;
+            for i in 0..size {
+                dx[i] = r * (grad[i] * (weight[i] + offset) - x[i] * mean);
+            }
+            for ((share, x), g) in share.iter_mut().zip(x).zip(grad) {
+                *share += x * r * g;
             }
         }
     }

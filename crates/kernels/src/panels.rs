@@ -19,7 +19,7 @@ pub struct Panels {
 
 impl Panels {
     /// Packs the transpose of `rows`, as the weights of a linear layer stand in a file:
-    /// `[columns, depth]`, each row `stride` numbers after the one before it.
+    /// `[columns, depth]`, each row `stride` values after the one before it.
     pub fn from_rows(rows: &[f32], stride: usize, columns: usize, depth: usize) -> Self {
         let mut panels = Self::default();
         panels.pack_rows(rows, stride, columns, depth);
@@ -38,7 +38,7 @@ impl Panels {
         }
     }
 
-    /// Packs a matrix as it is: `[depth, columns]`, each row `stride` numbers after the one
+    /// Packs a matrix as it is: `[depth, columns]`, each row `stride` values after the one
     /// before it.
     pub fn pack_columns(&mut self, rows: &[f32], stride: usize, columns: usize, depth: usize) {
         self.shape(columns, depth);
@@ -67,7 +67,7 @@ impl Panels {
 /// A product `left x right`, written or added into rows of `out`.
 #[derive(Debug)]
 pub struct Product<'a> {
-    /// `[rows, depth]`, each row `left_stride` numbers after the one before it.
+    /// `[rows, depth]`, each row `left_stride` values after the one before it.
     pub left: &'a [f32],
     /// From one row of `left` to the next.
     pub left_stride: usize,
@@ -79,7 +79,7 @@ pub struct Product<'a> {
     pub bias: Option<&'a [f32]>,
     /// Whether the product is added to what `out` holds.
     pub is_added: bool,
-    /// `[rows, columns]`, each row `out_stride` numbers after the one before it.
+    /// `[rows, columns]`, each row `out_stride` values after the one before it.
     pub out: &'a mut [f32],
     /// From one row of `out` to the next.
     pub out_stride: usize,
@@ -189,7 +189,7 @@ impl Product<'_> {
     }
 }
 
-/// Interleaves rows, so that a tile reads `height` numbers a step: `[blocks][depth][height]`.
+/// Interleaves rows, so that a tile reads `height` values a step: `[blocks][depth][height]`.
 /// The last block is as high as there are rows left.
 #[inline(always)]
 fn pack_left(
@@ -250,7 +250,7 @@ pub fn reference(left: &[f32], right: &[f32], columns: usize, depth: usize) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::{archs, numbers};
+    use crate::testing::{archs, values};
 
     #[test]
     fn a_product_equals_its_definition_for_every_shape_and_instruction_set() {
@@ -269,8 +269,8 @@ mod tests {
     }
 
     fn check(arch: Arch, rows: usize, columns: usize, depth: usize) {
-        let (left, right) = (numbers(rows * depth, 1), numbers(columns * depth, 2));
-        let bias = numbers(columns, 3);
+        let (left, right) = (values(rows * depth, 1), values(columns * depth, 2));
+        let bias = values(columns, 3);
         let panels = Panels::from_rows(&right, depth, columns, depth);
         let mut out = vec![1.0; rows * (columns + 3)];
         let product = |bias, is_added, out: &mut [f32]| {
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
         let (rows, columns, depth) = (29, 70, 130);
-        let (left, right) = (numbers(rows * depth, 1), numbers(columns * depth, 2));
+        let (left, right) = (values(rows * depth, 1), values(columns * depth, 2));
         let panels = Panels::from_rows(&right, depth, columns, depth);
         for arch in archs() {
             let compute = |left: &[f32]| {
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn packing_columns_is_packing_the_rows_of_the_transpose() {
         let (columns, depth) = (45, 7);
-        let rows = numbers(columns * depth, 1);
+        let rows = values(columns * depth, 1);
         let transposed: Vec<f32> = (0..columns * depth)
             .map(|i| rows[i % columns * depth + i / columns])
             .collect();

@@ -1,4 +1,6 @@
-//! What the tests of all kernels share: fixed numbers and a comparison.
+//! What the tests of all kernels share: fixed numbers and comparisons.
+
+use crate::Arch;
 
 /// Fixed values between -1 and 1, different for each `seed`.
 pub(crate) fn values(n: usize, seed: u32) -> Vec<f32> {
@@ -20,5 +22,22 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
     for (i, (a, b)) in got.iter().zip(expected).enumerate() {
         let difference = (a - b).abs() / largest;
         assert!(difference < tolerance, "entry {i}: {a} is not {b}");
+    }
+}
+
+/// Every instruction set that this processor has.
+pub(crate) fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
+/// Every difference is at most `tolerance`.
+#[track_caller]
+pub(crate) fn assert_near(found: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance, "entry {i}: {found} is not {expected}");
     }
 }

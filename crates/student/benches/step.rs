@@ -1,7 +1,7 @@
 //! One training step of all weights with `AdamW`, fused against composed, in alternating rounds.
 //!
-//! `cargo bench --bench step [-- ROUNDS]`: a random model of the quickstart student's shape (5.5 M parameters, tied embedding), 8 packed sequences of 180 to 320 tokens, the last 40 % of each supervised.
-//! Prints the median step and tokens a second of both, and their ratio.
+//! `cargo bench --bench step [-- ROUNDS [fused] [bf16] [composed]]`: a random model of the quickstart student's shape (5.5 M parameters, tied embedding), 8 packed sequences of 180 to 320 tokens, the last 40 % of each supervised.
+//! Prints the median step and tokens a second of each path (`bf16` is `fused` with factors rounded), and the ratios.
 
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
 
@@ -53,7 +53,7 @@ const FUSED: Path = Path {
 };
 
 const FUSED_BF16: Path = Path {
-    name: "fused, bf16",
+    name: "bf16",
     precision: Precision::Bf16,
     ..FUSED
 };
@@ -223,17 +223,22 @@ fn main() {
     let device = Device::flex().autodiff();
     let args: Vec<String> = std::env::args().collect();
     let rounds = args.iter().find_map(|a| a.parse().ok()).unwrap_or(5);
-    let only_fused = args.iter().any(|a| a == "fused");
+    // Any of `fused`, `bf16`, `composed` leaves out the others.
+    let named = |path: &Path| args.iter().any(|a| path.name == a);
+    let all = [FUSED, FUSED_BF16, COMPOSED];
+    let chosen = all
+        .into_iter()
+        .filter(|path| named(path) || !all.iter().any(named));
     let batch = Batch::new();
-    let mut models =
-        [FUSED, FUSED_BF16, COMPOSED].map(|path| (path, Model::new(&device), Vec::new()));
-    let n_paths = if only_fused { 2 } else { 3 };
+    let mut models: Vec<_> = chosen
+        .map(|path| (path, Model::new(&device), Vec::new()))
+        .collect();
     for round in 0..=rounds {
-        for (path, model, seconds) in &mut models[..n_paths] {
+        for (path, model, seconds) in &mut models {
             let start = Instant::now();
             let loss = ops::with_precision(path.precision, || model.step(*path, &batch));
             let second = start.elapsed().as_secs_f64();
-            println!("{:11} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
+            println!("{:8} loss {loss:.5} {:.0} ms", path.name, second * 1e3);
             if round > 0 {
                 seconds.push(second);
             }
@@ -241,7 +246,7 @@ fn main() {
     }
     let tokens = batch.layout.tokens() as f64;
     let mut medians = Vec::new();
-    for (path, _, seconds) in &mut models[..n_paths] {
+    for (path, _, seconds) in &mut models {
         let middle = median(seconds);
         println!(
             "{}: median {:.0} ms, {:.0} tokens/s",
