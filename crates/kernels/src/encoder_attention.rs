@@ -183,10 +183,7 @@ mod tests {
                 head_size,
             };
             let size = heads * head_size;
-            let qkv: Vec<f32> = values(time * 3 * size, 1)
-                .iter()
-                .map(|x| 3.0 * x)
-                .collect();
+            let qkv: Vec<f32> = values(time * 3 * size, 1).iter().map(|x| 3.0 * x).collect();
             let mut expected = vec![0.0; time * size];
             reference(&qkv, shape, &mut expected);
             let mut scratch = Scratch::default();

@@ -38,6 +38,9 @@ pub(crate) fn archs() -> Vec<Arch> {
 pub(crate) fn assert_near(found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len());
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= tolerance, "entry {i}: {found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "entry {i}: {found} is not {expected}"
+        );
     }
 }

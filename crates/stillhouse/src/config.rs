@@ -102,7 +102,10 @@ pub fn evaluate_options(sets: &[String]) -> Result<EvaluateOptions> {
     for set in sets {
         put(&mut table, set)?;
     }
-    table.try_into().map_err(|e: toml::de::Error| Error::Set { set: sets.join(" --set "), what: e.message().to_owned() })
+    table.try_into().map_err(|e: toml::de::Error| Error::Set {
+        set: sets.join(" --set "),
+        what: e.message().to_owned(),
+    })
 }
 
 /// Puts "a.b=value" into a table; the value is TOML, and a bare word is a text.

@@ -90,15 +90,21 @@ struct Gathered {
 /// Measures every system of the files beside the baselines that the files allow.
 pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> Result<Evaluation> {
     let mut gathered = Gathered::default();
-    jsonl::read_each(&files.predictions, |line, record: Line| gathered.prediction(&files.predictions, line, record))?;
+    jsonl::read_each(&files.predictions, |line, record: Line| {
+        gathered.prediction(&files.predictions, line, record)
+    })?;
     if let Some(path) = &files.references {
-        jsonl::read_each(path, |line, record: Line| gathered.reference(path, line, record))?;
+        jsonl::read_each(path, |line, record: Line| {
+            gathered.reference(path, line, record)
+        })?;
     }
     if gathered.predictions.is_empty() {
         return Err(CoreError::file(&files.predictions, "holds no prediction").into());
     }
     if gathered.references.is_empty() {
-        let what = format!("holds no reference; give them in `reference`, or in a second file. Fields: {FIELDS}");
+        let what = format!(
+            "holds no reference; give them in `reference`, or in a second file. Fields: {FIELDS}"
+        );
         return Err(CoreError::file(&files.predictions, what).into());
     }
 
@@ -119,7 +125,9 @@ pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> 
         sentences: &gathered.sentences,
     };
     let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);
-    Ok(evaluate::evaluate(&input, &options, files.seed, embedder, observe)?)
+    Ok(evaluate::evaluate(
+        &input, &options, files.seed, embedder, observe,
+    )?)
 }
 
 /// Writes each metric of each pair, one JSON object a line.
@@ -128,14 +136,30 @@ pub fn save_pairs(path: &Path, evaluation: &Evaluation) -> Result<()> {
 }
 
 impl Gathered {
-    fn prediction(&mut self, path: &Path, number: usize, line: Line) -> stillhouse_core::Result<()> {
+    fn prediction(
+        &mut self,
+        path: &Path,
+        number: usize,
+        line: Line,
+    ) -> stillhouse_core::Result<()> {
         let text = line.prediction.clone().ok_or_else(|| {
-            CoreError::record(path, number, format!("`prediction` is missing. Fields: {FIELDS}"))
+            CoreError::record(
+                path,
+                number,
+                format!("`prediction` is missing. Fields: {FIELDS}"),
+            )
         })?;
         let id = line.id.0.clone();
         let system = line.system.clone().unwrap_or_else(|| STUDENT.to_owned());
-        if self.predictions.iter().rev().any(|p| p.id == id && p.system == system) {
-            let what = format!("id `{id}` of system `{system}` stands twice; ids must be unique in a system");
+        if self
+            .predictions
+            .iter()
+            .rev()
+            .any(|p| p.id == id && p.system == system)
+        {
+            let what = format!(
+                "id `{id}` of system `{system}` stands twice; ids must be unique in a system"
+            );
             return Err(CoreError::record(path, number, what));
         }
         self.predictions.push(Prediction {
@@ -143,7 +167,11 @@ impl Gathered {
             system,
             label: line.label.clone(),
             completion: text.clone(),
-            outcome: if text.trim().is_empty() { Outcome::Empty } else { Outcome::Ok },
+            outcome: if text.trim().is_empty() {
+                Outcome::Empty
+            } else {
+                Outcome::Ok
+            },
             explanation: text.clone(),
             evidence_dropped: 0,
         });
@@ -182,9 +210,11 @@ impl Gathered {
             return Ok(());
         }
         match self.references.get(&id) {
-            Some(known) if *known != references => {
-                Err(CoreError::record(path, number, format!("id `{id}` has another reference in an earlier line")))
-            }
+            Some(known) if *known != references => Err(CoreError::record(
+                path,
+                number,
+                format!("id `{id}` has another reference in an earlier line"),
+            )),
             Some(_) => Ok(()),
             None => {
                 self.references.insert(id, references);
@@ -200,11 +230,15 @@ impl Gathered {
         text: &str,
         sentences: Option<Vec<String>>,
     ) -> stillhouse_core::Result<()> {
-        let Some(sentences) = sentences else { return Ok(()) };
+        let Some(sentences) = sentences else {
+            return Ok(());
+        };
         match self.sentences.insert(text.to_owned(), sentences.clone()) {
-            Some(earlier) if earlier != sentences => {
-                Err(CoreError::record(path, number, "the same text was split into other sentences in an earlier line"))
-            }
+            Some(earlier) if earlier != sentences => Err(CoreError::record(
+                path,
+                number,
+                "the same text was split into other sentences in an earlier line",
+            )),
             _ => Ok(()),
         }
     }
@@ -213,7 +247,11 @@ impl Gathered {
 /// A table with a column a system: each metric's value with its interval.
 pub fn table(metrics: &MetricsFile) -> String {
     let names: Vec<&String> = {
-        let mut names: Vec<&String> = metrics.systems.iter().flat_map(|system| system.metrics.keys()).collect();
+        let mut names: Vec<&String> = metrics
+            .systems
+            .iter()
+            .flat_map(|system| system.metrics.keys())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -221,7 +259,9 @@ pub fn table(metrics: &MetricsFile) -> String {
     let cell = |system: &evaluate::summary::SystemMetrics, name: &String| {
         let metric = system.metrics.get(name)?;
         let value = metric.value?;
-        let interval = metric.interval.map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
+        let interval = metric
+            .interval
+            .map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
         Some(format!("{value:.4}{interval}"))
     };
     let mut text = format!("{:<16}", "metric");

@@ -5,8 +5,8 @@
 
 pub mod config;
 mod doctor;
-pub mod evaluate;
 mod error;
+pub mod evaluate;
 mod fingerprint;
 mod job;
 mod pipeline;

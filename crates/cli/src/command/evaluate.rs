@@ -27,7 +27,10 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         save_pairs(path, &evaluation)?;
     }
     if args.json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&evaluation.metrics)?));
+        return print(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&evaluation.metrics)?
+        ));
     }
     print(&table(&evaluation.metrics))
 }
