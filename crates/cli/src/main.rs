@@ -23,7 +23,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::say(format_args!("error: {error:#}"));
+            // Each error says the whole story, its cause included.
+            progress::say(format_args!("error: {error}"));
             ExitCode::from(exit_code(&error))
         }
     }
