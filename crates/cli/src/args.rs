@@ -1,4 +1,8 @@
 //! The words of the command line.
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help, which shows no Markdown"
+)]
 
 use std::path::PathBuf;
 
@@ -16,8 +20,14 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a config file: data, teacher, select, train, generate, evaluate, report
-    Run(Run),
+    ///
+    /// A stage whose inputs have not changed is skipped. Stop with Ctrl-C at any time: the same
+    /// command goes on where it was.
+    Run(RunArgs),
     /// Measure a file of predictions against references, without a run
+    ///
+    /// One JSON object a line. Fields: id, prediction, reference or references; optional: system,
+    /// evidence, claim, label, gold_label, prediction_sentences, reference_sentences.
     Evaluate(Evaluate),
     /// Fetch and verify a model, for work without a network later
     Pull(Pull),
@@ -32,11 +42,12 @@ pub(crate) enum Command {
     },
 }
 
-/// Runs the stages in order; a stage whose inputs have not changed is skipped.
-///
-/// Stop with Ctrl-C at any time: the same command goes on from there.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
+pub(crate) struct RunArgs {
     /// The config file, such as examples/quickstart/run.toml
     pub(crate) config: PathBuf,
     /// Begin at this stage; the ones before must be done, and are taken as they are
@@ -65,17 +76,13 @@ pub(crate) struct Run {
     pub(crate) json: bool,
 }
 
-/// Measures a file of predictions, one JSON object a line, beside the baselines that it allows.
-///
-/// Fields: id, prediction, reference or references; optional: system, evidence, claim, label,
-/// gold_label, prediction_sentences, reference_sentences.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
     /// The predictions (JSONL)
     pub(crate) predictions: PathBuf,
     /// References by id (JSONL), where the predictions carry none
     pub(crate) references: Option<PathBuf>,
-    /// An option of the config's [evaluate] table: metrics=["bleu","cec"] (repeatable)
+    /// An option of the config's evaluate table: resamples=500 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Write each metric of each pair to this file (JSONL)

@@ -109,7 +109,7 @@ impl Progress {
             Event::StageStarted { stage } => self.begin(*stage, now),
             Event::StageFinished { .. } | Event::StageSkipped { .. } => self.bar.finish_and_clear(),
             Event::Progress { unit, done, total } => {
-                self.advance(*done, *total, now, unit, String::new())
+                self.advance(*done, *total, now, unit, "");
             }
             Event::Step {
                 step,
@@ -125,7 +125,7 @@ impl Progress {
                     *total,
                     now,
                     "steps",
-                    format!("loss {loss:.3}, {rate:.0} tokens/s, "),
+                    &format!("loss {loss:.3}, {rate:.0} tokens/s, "),
                 );
             }
             _ => {}
@@ -145,7 +145,7 @@ impl Progress {
         };
     }
 
-    fn advance(&mut self, done: usize, total: usize, now: f64, unit: &str, extra: String) {
+    fn advance(&mut self, done: usize, total: usize, now: f64, unit: &str, extra: &str) {
         // What an earlier sitting did does not count into the rate.
         let first = *self.begun.done.get_or_insert(done.saturating_sub(1));
         let rate = done.saturating_sub(first) as f64 / (now - self.begun.seconds).max(1e-3);
@@ -163,6 +163,7 @@ impl Progress {
 }
 
 fn span(seconds: f64) -> String {
+    #[expect(clippy::cast_sign_loss, reason = "no stage takes less than no time")]
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),

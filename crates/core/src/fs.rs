@@ -116,11 +116,11 @@ pub fn sha256_of_tree(path: &Path) -> Result<String> {
     if !path.is_dir() {
         return sha256(path);
     }
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for (name, _) in list(path)? {
-        text.push_str(&format!("{} {name}\n", sha256_of_tree(&path.join(&name))?));
+        lines.push(format!("{} {name}\n", sha256_of_tree(&path.join(&name))?));
     }
-    Ok(sha256_of(text.as_bytes()))
+    Ok(sha256_of(lines.concat().as_bytes()))
 }
 
 /// The names in a folder, sorted, each with its length in bytes.

@@ -27,6 +27,10 @@ pub struct Prompt {
     pub evidence_dropped: usize,
 }
 
+fn wrong(error: impl std::fmt::Display) -> Error {
+    Error::option("prompt", error.to_string())
+}
+
 impl Template {
     /// Compiles `source`; with `show_label` the gold label is put into the prompt, and the
     /// completion is the explanation alone.
@@ -38,10 +42,10 @@ impl Template {
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build();
-        environment.set_syntax(syntax.expect("the built-in delimiters are valid"));
+        environment.set_syntax(syntax.map_err(wrong)?);
         environment
             .add_template_owned("prompt", source.trim_end().to_owned())
-            .map_err(|e| Error::option("prompt", e.to_string()))?;
+            .map_err(wrong)?;
         Ok(Self {
             environment,
             show_label,
@@ -59,7 +63,7 @@ impl Template {
                     context! { claim => &example.claim, evidence => evidence.to_vec(), label },
                 )
             })
-            .map_err(|e| Error::option("prompt", e.to_string()))
+            .map_err(wrong)
     }
 
     /// The longest prompt that `fits` accepts, leaving out evidence from the end; `None` when

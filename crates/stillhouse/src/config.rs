@@ -91,6 +91,10 @@ impl Config {
     }
 
     /// The resolved config as TOML.
+    ///
+    /// # Panics
+    ///
+    /// Never: a config of plain values can be written.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.run).expect("a config of plain values can be written")
     }

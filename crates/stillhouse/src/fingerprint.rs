@@ -11,7 +11,7 @@ const END: u64 = 1 << 20;
 
 /// A hash over the files of a model folder that decide what the model says.
 pub(crate) fn of_model(folder: &Path) -> Result<String> {
-    let mut list = String::new();
+    let mut lines = Vec::new();
     for (name, length) in fs::list(folder)? {
         let decides = ["safetensors", "json", "model", "txt", "jinja"]
             .iter()
@@ -23,10 +23,10 @@ pub(crate) fn of_model(folder: &Path) -> Result<String> {
             } else {
                 fs::sha256(&path)?
             };
-            list.push_str(&format!("{hash} {name}\n"));
+            lines.push(format!("{hash} {name}\n"));
         }
     }
-    Ok(fs::sha256_of(list.as_bytes()))
+    Ok(fs::sha256_of(lines.concat().as_bytes()))
 }
 
 fn of_ends(path: &Path, length: u64) -> Result<String> {

@@ -1,4 +1,9 @@
 //! The rules of the house that a machine can hold: arrows, unsafe code, length of files.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may stop at what it did not expect"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Trains, scores and generates with small open models.
 //!
 //! A [`Model`] is loaded from a Hugging Face folder or begun from random weights; [`train`](train::train)
-//! fine-tunes it on [`Item`](batch::Item)s, [`generate`](generate::generate) continues prompts, and
+//! fine-tunes it on [`Item`]s, [`generate`](generate::generate) continues prompts, and
 //! [`score`] says how likely a given completion is.
 //! This crate knows nothing of claims, evidence and labels: it sees prompts and completions.
 

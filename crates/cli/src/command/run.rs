@@ -7,14 +7,14 @@ use std::time::Instant;
 use stillhouse::config::Config;
 use stillhouse::{Event, HubOptions, Request, World};
 
-use crate::args::Run;
+use crate::args::RunArgs;
 use crate::progress::{Progress, print, say};
 
 /// Set by Ctrl-C; a second one ends the process at once.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Carries a config file out.
-pub(crate) fn run(args: &Run) -> anyhow::Result<()> {
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mut config = Config::load(&args.config, &args.set)?;
     if let Some(out) = &args.out {
         config.run.out.clone_from(out);
@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Run) -> anyhow::Result<()> {
     }
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::SeqCst) {
+            #[expect(clippy::exit, reason = "asked for twice")]
             std::process::exit(130);
         }
         say(format_args!(

@@ -1,7 +1,7 @@
 //! Metrics over predictions: pure functions over records; what embeds comes in through [`Embed`].
 //!
 //! Every metric is a file of its own: its [`Column`]s, a `measure` for one pair, and a signature.
-//! Statistics are kept per example ([`column`]); values, bootstrap intervals and paired
+//! Statistics are kept per example ([`mod@column`]); values, bootstrap intervals and paired
 //! differences are computed from them afterwards ([`summary`]).
 //! An example without a number is counted with its reason, never dropped and never NaN.
 

@@ -58,13 +58,13 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
                 .into();
         tell(observe, Event::Note { text })?;
     }
-    let mut encoder = match options.needs_encoder() {
-        true => Some(Encoder::load(
+    let mut encoder = None;
+    if options.needs_encoder() {
+        encoder = Some(Encoder::load(
             &job.encoder(observe)?.folder,
             &options.encoder,
-        )?),
-        false => None,
-    };
+        )?);
+    }
     let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);
     let evaluation = evaluate::evaluate(&input, &options, job.config.seed, embedder, observe)?;
     fs::write_json(&folder.join("metrics.json"), &evaluation.metrics)?;

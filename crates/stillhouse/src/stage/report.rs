@@ -1,5 +1,6 @@
 //! Records to pages.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
@@ -61,7 +62,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         .map(|(id, explanations)| Reference {
             id,
             explanations,
-            roles: Default::default(),
+            roles: BTreeMap::new(),
         })
         .collect();
     let manifest = Manifest::load(&job.path("manifest.json"))?;

@@ -1,8 +1,6 @@
 //! The command's words: help, config, completions.
 
-mod common;
-
-use common::{expect, stillhouse};
+use crate::common::{expect, stillhouse};
 
 #[test]
 fn help_tells_a_newcomer_what_to_type() {
@@ -68,7 +66,7 @@ fn arguments_that_are_wrong_end_with_2() {
 #[test]
 fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let config = common::small_config(folder.path());
+    let config = crate::common::small_config(folder.path());
     let output = stillhouse(&["run", config.to_str().unwrap(), "--dry-run"])
         .output()
         .unwrap();
@@ -97,7 +95,7 @@ fn completions_know_the_stages() {
 #[test]
 fn json_events_are_json_lines_and_quiet_is_quiet() {
     let folder = tempfile::tempdir().unwrap();
-    let config = common::small_config(folder.path());
+    let config = crate::common::small_config(folder.path());
     let path = config.to_str().unwrap();
     let output = stillhouse(&["run", path, "--to", "select", "--json"])
         .output()

@@ -1,10 +1,8 @@
 //! What goes wrong is one clear error with its place and its exit code, and nothing is lost.
 
-mod common;
-
 use std::path::Path;
 
-use common::{expect, small_config, stillhouse};
+use crate::common::{expect, small_config, stillhouse};
 
 /// Runs a small config with `sets` over it and holds the error against `expected`.
 fn check(sets: &[&str], code: i32, expected: &str) {
@@ -30,7 +28,8 @@ fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> String {
 fn files_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let good =
-        std::fs::read_to_string(common::root().join("examples/quickstart/claims.jsonl")).unwrap();
+        std::fs::read_to_string(crate::common::root().join("examples/quickstart/claims.jsonl"))
+            .unwrap();
     let data =
         |name: &str, bytes: &[u8]| format!("data.path={}", write(folder.path(), name, bytes));
     check(
@@ -134,7 +133,8 @@ fn a_bad_record_can_be_left_out_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let config = small_config(folder.path());
     let good =
-        std::fs::read_to_string(common::root().join("examples/quickstart/claims.jsonl")).unwrap();
+        std::fs::read_to_string(crate::common::root().join("examples/quickstart/claims.jsonl"))
+            .unwrap();
     let claims = write(
         folder.path(),
         "claims.jsonl",
@@ -180,7 +180,7 @@ fn a_disk_that_takes_no_more_is_an_error_and_no_half_file_stays() {
             .args(["-c", shell, "bash"])
             .arg(command.get_program())
             .args(command.get_args())
-            .current_dir(common::root());
+            .current_dir(crate::common::root());
         limited.output().unwrap()
     };
     let said = expect(&limited("data"), 3);

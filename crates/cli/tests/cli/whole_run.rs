@@ -2,11 +2,9 @@
 //!
 //! Needs the sentence encoder in the cache: `stillhouse pull sentence-transformers/all-MiniLM-L6-v2`.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{expect, records, small_config, stillhouse};
+use crate::common::{expect, records, small_config, stillhouse};
 
 #[test]
 fn a_run_ends_in_a_report_and_is_not_done_twice() {

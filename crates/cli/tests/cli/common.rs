@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The repository's root, from which the examples' paths count.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
@@ -13,7 +13,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The command, run in the repository's root.
-pub fn stillhouse(args: &[&str]) -> Command {
+pub(crate) fn stillhouse(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stillhouse"));
     command
         .args(args)
@@ -23,12 +23,12 @@ pub fn stillhouse(args: &[&str]) -> Command {
 }
 
 /// A config for a run that takes seconds, in `folder`.
-pub fn small_config(folder: &Path) -> PathBuf {
+pub(crate) fn small_config(folder: &Path) -> PathBuf {
     let path = folder.join("run.toml");
     let out = folder.join("out");
     let text = format!(
         r#"
-        out = {out:?}
+        out = "{}"
         seed = 7
         [data]
         dataset = "datasets/quickstart.toml"
@@ -42,14 +42,15 @@ pub fn small_config(folder: &Path) -> PathBuf {
         generate = {{ max_new_tokens = 12, repetition_penalty = 1.0 }}
         [evaluate]
         resamples = 200
-        "#
+        "#,
+        out.display()
     );
     std::fs::write(&path, text).unwrap();
     path
 }
 
 /// What a command said on standard error, and that it ended as expected.
-pub fn expect(output: &Output, code: i32) -> String {
+pub(crate) fn expect(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(!said.contains("panicked"), "{said}");
@@ -57,7 +58,7 @@ pub fn expect(output: &Output, code: i32) -> String {
 }
 
 /// The records of a run that must not depend on how it was carried out.
-pub const RECORDS: [&str; 12] = [
+pub(crate) const RECORDS: [&str; 12] = [
     "examples.jsonl",
     "references.jsonl",
     "candidates.jsonl",
@@ -73,7 +74,7 @@ pub const RECORDS: [&str; 12] = [
 ];
 
 /// The contents of all records of a run directory.
-pub fn records(out: &Path) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn records(out: &Path) -> Vec<(&'static str, Vec<u8>)> {
     let read = |name: &&'static str| {
         let path = out.join(name);
         (

@@ -1,0 +1,11 @@
+//! The command, run as a user runs it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may stop at what it did not expect"
+)]
+
+mod bad_input;
+mod common;
+mod face;
+mod whole_run;
