@@ -148,7 +148,8 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// A file in the making: it takes its name only at [`Writer::finish`].
+/// A file in the making: it takes its name only at [`Writer::finish`]; dropped before that, it
+/// leaves nothing.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -163,25 +164,29 @@ impl Writer {
         name.push(".part");
         let part = path.with_file_name(name);
         let file = File::create(&part).map_err(|e| Error::io(&part, e))?;
+        let file = std::io::BufWriter::new(file);
         Ok(Self {
             path: path.to_owned(),
             part,
-            file: std::io::BufWriter::new(file),
+            file,
         })
     }
 
     /// Flushes to the disk and gives the file its name.
-    pub fn finish(self) -> Result<()> {
-        let Self { path, part, file } = self;
-        let finished = file
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| std::fs::rename(&part, &path));
-        finished.map_err(|e| {
-            let _ = std::fs::remove_file(&part);
-            Error::io(path, e)
-        })
+    pub fn finish(mut self) -> Result<()> {
+        let flushed = self
+            .file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all());
+        let finished = flushed.and_then(|()| std::fs::rename(&self.part, &self.path));
+        finished.map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Finished, there is nothing by this name; on a full disk it must not stay.
+        let _ = std::fs::remove_file(&self.part);
     }
 }
 
@@ -233,6 +238,7 @@ mod tests {
         assert!(!path.exists());
         writer.finish().unwrap();
         assert_eq!(read(&path).unwrap(), b"half");
+        drop(Writer::create(&path.with_extension("b")).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

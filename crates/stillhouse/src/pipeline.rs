@@ -73,6 +73,7 @@ pub fn run(
     world: &World<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<Summary> {
+    let stages = wanted(request)?;
     let job = Job::new(config, world)?;
     let mut run = Run::open(&config.run.out, &identity(config), request.redo)?;
     let (mut log, _) = Log::open::<serde_json::Value>(&run.path("events.jsonl"))?;
@@ -87,8 +88,11 @@ pub fn run(
         }
         observe(event)
     };
-    let mut done = Ok(());
-    for (stage, inputs, work) in wanted(request)? {
+    let mut done = before_spending(&job, request, &mut tell);
+    for (stage, inputs, work) in stages {
+        if done.is_err() {
+            break;
+        }
         done = inputs(&job, &run, &mut tell)
             .and_then(|inputs| {
                 run.stage(stage, &inputs, world.clock, &mut tell, |folder, observe| {
@@ -99,15 +103,41 @@ pub fn run(
                 stage,
                 source: Box::new(source),
             });
-        if done.is_err() {
-            break;
-        }
     }
     if let Some(error) = unwritten {
         return Err(error.into());
     }
     done?;
     report::summary(&job)
+}
+
+/// Finds what later stages need, before earlier ones have spent an hour.
+fn before_spending(job: &Job<'_>, request: &Request, observe: &mut Observer<'_>) -> Result<()> {
+    let has =
+        |stage| wanted(request).is_ok_and(|mut stages| stages.any(|(wanted, ..)| wanted == stage));
+    let of = |stage, source| Error::Stage {
+        stage,
+        source: Box::new(source),
+    };
+    if has(Stage::Train) {
+        job.config
+            .student
+            .train
+            .check()
+            .map_err(|e| of(Stage::Train, e.into()))?;
+        job.base_input(observe).map_err(|e| of(Stage::Train, e))?;
+    }
+    if has(Stage::Generate) {
+        job.config
+            .student
+            .generate
+            .check()
+            .map_err(|e| of(Stage::Generate, e.into()))?;
+    }
+    if has(Stage::Evaluate) && job.config.evaluate.needs_encoder() {
+        job.encoder(observe).map_err(|e| of(Stage::Evaluate, e))?;
+    }
+    Ok(())
 }
 
 /// What a run would do.

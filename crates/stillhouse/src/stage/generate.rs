@@ -95,6 +95,30 @@ fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
     }
 }
 
+/// The prompts of examples, each with room for the longest completion; training asks for them
+/// too, so that what cannot be generated is known before hours are spent.
+pub(crate) fn prompts(job: &Job<'_>, examples: &[&Example], model: &Model) -> Result<Vec<Prompt>> {
+    let (context, most) = (
+        model.context_tokens(),
+        job.config.student.generate.max_new_tokens,
+    );
+    let room = context.saturating_sub(most);
+    let of = |example: &&Example| {
+        let prompt = job
+            .template
+            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
+        let crowded = || CoreError::Example {
+            id: example.id.clone(),
+            what: format!(
+                "its claim alone leaves no room for {most} new tokens in a context of {context}; \
+                 lower student.generate.max_new_tokens"
+            ),
+        };
+        Ok(prompt.ok_or_else(crowded)?)
+    };
+    examples.iter().map(of).collect()
+}
+
 /// Lets one system answer the examples that it has not answered yet.
 fn answer(
     job: &Job<'_>,
@@ -107,20 +131,7 @@ fn answer(
 ) -> Result<()> {
     let is_done = |id: &str| predictions.iter().any(|p| p.system == system && p.id == id);
     let open: Vec<&Example> = examples.iter().filter(|e| !is_done(&e.id)).collect();
-    let options = &job.config.student.generate;
-    let room = model
-        .context_tokens()
-        .saturating_sub(options.max_new_tokens);
-    let mut prompts: Vec<Prompt> = Vec::new();
-    for example in &open {
-        let prompt = job
-            .template
-            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
-        prompts.push(prompt.ok_or_else(|| CoreError::Example {
-            id: example.id.clone(),
-            what: format!("its claim alone leaves no room for {} new tokens in a context of {}; lower student.generate.max_new_tokens", options.max_new_tokens, model.context_tokens()),
-        })?);
-    }
+    let prompts = prompts(job, &open, model)?;
     let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
     let labels = job.dataset.label_set();
     let mut keep = |index: usize, completion: Completion| {
@@ -143,6 +154,13 @@ fn answer(
         predictions.push(prediction);
         Ok(())
     };
-    generate(model, &texts, options, job.config.seed, observe, &mut keep)?;
+    generate(
+        model,
+        &texts,
+        &job.config.student.generate,
+        job.config.seed,
+        observe,
+        &mut keep,
+    )?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use stillhouse_student::{Item, Model};
 
 use crate::error::Result;
 use crate::job::{self, Job};
-use crate::stage::{options, trained_name};
+use crate::stage::{generate, options, trained_name};
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
     let mut files = job::inputs(
@@ -50,6 +50,8 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
             return Err(CoreError::file(job.path("selection.jsonl"), what).into());
         }
     }
+    let test: Vec<&Example> = examples.iter().filter(|e| e.split == Split::Test).collect();
+    generate::prompts(job, &test, &model)?;
     let trained = train(
         model,
         &items.train,
