@@ -64,6 +64,18 @@ fn arguments_that_are_wrong_end_with_2() {
 }
 
 #[test]
+fn a_stage_cannot_begin_before_its_inputs_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::common::small_config(folder.path());
+    let args = ["run", config.to_str().unwrap(), "--from", "train"];
+    let said = expect(&stillhouse(&args).output().unwrap(), 2);
+    assert!(
+        said.contains("examples.jsonl is not there") && said.contains("begin earlier"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_dry_run_says_what_it_would_do_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let config = crate::common::small_config(folder.path());

@@ -41,7 +41,7 @@ fn a_run_ends_in_a_report_and_is_not_done_twice() {
     // Another option is not silently put over the results; with --redo it is.
     let path = config.to_str().unwrap();
     let other = ["run", path, "--set", "select.method.keep=2"];
-    let said = expect(&stillhouse(&other).output().unwrap(), 1);
+    let said = expect(&stillhouse(&other).output().unwrap(), 2);
     assert!(
         said.contains("keep was 1, now 2") && said.contains("--redo"),
         "{said}"

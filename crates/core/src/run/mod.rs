@@ -109,10 +109,11 @@ impl Run {
         let find = |record: &StageRecord| record.outputs.get(name).cloned();
         let hash = self.manifest.stages.values().find_map(find);
         let missing = || {
-            Error::file(
-                self.path(name),
-                "the stage that writes it has not been run; begin earlier with --from",
-            )
+            let what = format!(
+                "{} is not there, for its stage has not been run; begin earlier",
+                self.path(name).display()
+            );
+            Error::option("--from", what)
         };
         Ok((name.to_owned(), hash.ok_or_else(missing)?))
     }
@@ -137,12 +138,13 @@ impl Run {
                 } else {
                     "begun"
                 };
+                let folder = self.folder.display();
                 let what = format!(
-                    "stage {stage} was {state} with another config or version: {}; \
+                    "in {folder}, stage {stage} was {state} with another config or version: {}; \
                      choose another --out to keep both, or --redo to replace the results here",
                     changed.join("; ")
                 );
-                Err(Error::file(&self.folder, what))
+                Err(Error::option("out", what))
             }
         }
     }
