@@ -69,7 +69,7 @@ const STAGES: [(Stage, MakeInputs, Work); 7] = [
 /// Carries a config out; a stage whose inputs have not changed is skipped.
 pub fn run(
     config: &Config,
-    request: &Request,
+    request: Request,
     world: &World<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<Summary> {
@@ -112,7 +112,7 @@ pub fn run(
 }
 
 /// Finds what later stages need, before earlier ones have spent an hour.
-fn before_spending(job: &Job<'_>, request: &Request, observe: &mut Observer<'_>) -> Result<()> {
+fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) -> Result<()> {
     let has =
         |stage| wanted(request).is_ok_and(|mut stages| stages.any(|(wanted, ..)| wanted == stage));
     let of = |stage, source| Error::Stage {
@@ -165,7 +165,7 @@ impl fmt::Display for Planned {
 }
 
 /// Checks a config and says what each stage would do, without doing or writing anything.
-pub fn plan(config: &Config, request: &Request, world: &World<'_>) -> Result<Planned> {
+pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Planned> {
     let job = Job::new(config, world)?;
     let mut stages = Vec::new();
     let out = config.run.out.clone();
@@ -195,7 +195,7 @@ pub fn plan(config: &Config, request: &Request, world: &World<'_>) -> Result<Pla
     Ok(Planned { stages, out })
 }
 
-fn wanted(request: &Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, Work)>> {
+fn wanted(request: Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, Work)>> {
     let from = request.from.unwrap_or(Stage::Data);
     let to = request.to.unwrap_or(Stage::Report);
     if from > to {

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
 
     if args.dry_run {
-        return print(&stillhouse::plan(&config, &request, &world)?.to_string());
+        return print(&stillhouse::plan(&config, request, &world)?.to_string());
     }
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::SeqCst) {
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
             ControlFlow::Continue(())
         }
     };
-    let summary = stillhouse::run(&config, &request, &world, &mut observe)?;
+    let summary = stillhouse::run(&config, request, &world, &mut observe)?;
     if !args.quiet && !args.json {
         print(&summary.to_string())?;
     }
