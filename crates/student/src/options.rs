@@ -33,6 +33,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The word for what it means on this processor.
+    pub(crate) fn name_here(self) -> &'static str {
+        match self.here() {
+            ops::Precision::F32 => "f32",
+            ops::Precision::Bf16 => "bf16",
+        }
+    }
+
     /// What it means on this processor.
     pub(crate) fn here(self) -> ops::Precision {
         match self {

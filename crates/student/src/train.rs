@@ -36,6 +36,8 @@ pub struct Trained {
     pub validation_loss: Option<f64>,
     /// The same before step 1.
     pub first_validation_loss: Option<f64>,
+    /// In what products with weights were taken: "f32" or "bf16".
+    pub precision: &'static str,
 }
 
 /// Fine-tunes `base`, and writes into the run directory `folder`: `steps.jsonl` while it works, and
@@ -450,10 +452,11 @@ impl<'a> Training<'a> {
         let supervised: usize = self.data.train.iter().map(Sequence::n_supervised).sum();
         let read: usize = self.data.train.iter().map(|s| s.tokens.len()).sum();
         let text = format!(
-            "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss",
+            "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss; products in {}",
             self.model.n_parameters(),
             self.total,
             self.data.train.len(),
+            self.options.precision.name_here(),
         );
         tell(observe, Event::Note { text })?;
         let text = format!(
@@ -540,6 +543,7 @@ impl<'a> Training<'a> {
             best_step,
             validation_loss,
             first_validation_loss,
+            precision: self.options.precision.name_here(),
         })
     }
 }

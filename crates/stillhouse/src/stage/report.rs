@@ -116,6 +116,10 @@ fn facts(job: &Job<'_>, fact: &impl Fn(Stage, &str) -> Value) -> Vec<(String, St
             format!("{}, best at {}", number("/steps"), number("/best_step")),
         ),
         (
+            "products in".to_owned(),
+            number("/precision").as_str().unwrap_or("f32").to_owned(),
+        ),
+        (
             "rationales".to_owned(),
             format!(
                 "{} train, {} validation",

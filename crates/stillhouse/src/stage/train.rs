@@ -68,6 +68,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "best_step": trained.best_step,
         "first_validation_loss": trained.first_validation_loss,
         "validation_loss": trained.validation_loss,
+        "precision": trained.precision,
         "items": { "train": items.train.len(), "validation": items.validation.len() },
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
