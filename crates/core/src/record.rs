@@ -105,16 +105,6 @@ pub struct Usage {
     pub cost: Option<f64>,
 }
 
-/// What a model says of one candidate (`scores.jsonl`): numbers by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Score {
-    /// The rationale's id.
-    pub rationale: String,
-    /// Each number by its name.
-    pub values: BTreeMap<String, f64>,
-}
-
 /// Why a candidate was kept or dropped (`selection.jsonl`, one line a candidate).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
-use stillhouse_core::data::{Candidate, Dataset};
+use stillhouse_core::data::{Candidate, Dataset, text_at};
 use stillhouse_core::random::Random;
 use stillhouse_core::record::{Example, Outcome, Rationale};
 use stillhouse_core::{Error, Result, jsonl};
@@ -30,14 +30,9 @@ pub fn read_candidates(
 ) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
     jsonl::read_each(path, |line, record: Value| {
-        let text = |pointer: &str| match record.pointer(pointer) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(Value::Number(number)) => Ok(number.to_string()),
-            _ => Err(Error::record(
-                path,
-                line,
-                format!("`{pointer}` holds no text; see teacher.fields"),
-            )),
+        let text = |pointer: &str| {
+            text_at(&record, pointer)
+                .map_err(|what| Error::record(path, line, format!("{what}; see teacher.fields")))
         };
         let label = dataset.label(&text(&fields.label)?).ok().map(str::to_owned);
         candidates.push(Candidate {
@@ -124,6 +119,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use stillhouse_core::data::Fields;
     use stillhouse_core::record::Split;
 
     use super::*;
@@ -172,6 +168,30 @@ mod tests {
             .filter(|r| r.id.ends_with("/0") && r.text == "one")
             .count();
         assert!((5..25).contains(&first), "{first} of 40 stayed first");
+    }
+
+    #[test]
+    fn a_line_without_its_fields_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("explanations.jsonl");
+        stillhouse_core::fs::write(&path, "{\"id\": 7, \"label\": \"yes\"}\n").unwrap();
+        let dataset = Dataset {
+            name: "test".into(),
+            source: String::new(),
+            fields: Fields {
+                id: "/id".into(),
+                claim: "/claim".into(),
+                evidence: None,
+                label: "/label".into(),
+                strata: BTreeMap::new(),
+            },
+            labels: BTreeMap::from([("yes".into(), vec![]), ("no".into(), vec![])]),
+            candidates: None,
+            prompt: String::new(),
+        };
+        let error = read_candidates(&path, &RecordedFields::default(), &dataset).unwrap_err();
+        let expected = "explanations.jsonl:1: `/text` is missing; see teacher.fields";
+        assert!(error.to_string().contains(expected), "{error}");
     }
 
     #[test]

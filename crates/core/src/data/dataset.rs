@@ -142,8 +142,8 @@ impl Dataset {
     }
 }
 
-/// The text at a pointer.
-pub(crate) fn text_at(record: &Value, pointer: &str) -> Result<String, String> {
+/// The text at a JSON pointer, numbers as they are written; else what was found there.
+pub fn text_at(record: &Value, pointer: &str) -> Result<String, String> {
     match record.pointer(pointer) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Number(number)) => Ok(number.to_string()),

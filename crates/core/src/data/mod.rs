@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use dataset::{CandidateFields, Dataset, Fields};
+pub use dataset::{CandidateFields, Dataset, Fields, text_at};
 pub use split::SplitOptions;
 
 use crate::error::{Error, Result};

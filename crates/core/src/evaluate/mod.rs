@@ -43,6 +43,8 @@ use crate::record::{Example, Outcome, Prediction, Split};
 
 /// The system that the others are compared with, where it is there.
 pub const STUDENT: &str = "student";
+/// The base model before any training, beside the student.
+pub const UNTRAINED: &str = "untrained";
 
 /// Turns texts into unit vectors; implemented by the student package's encoder.
 pub trait Embed {

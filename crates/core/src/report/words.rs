@@ -1,19 +1,19 @@
 //! What both pages say, in words and numbers: names, formats, findings and caveats.
 
 use super::{Funnel, Report};
-use crate::evaluate::MetricName;
 use crate::evaluate::baseline::{COPY_EVIDENCE, MAJORITY_LABEL, OTHER_REFERENCE};
 use crate::evaluate::bootstrap::Interval;
 use crate::evaluate::column::Column;
 use crate::evaluate::summary::{Difference, Metric, MetricsFile};
+use crate::evaluate::{MetricName, STUDENT, UNTRAINED};
 use crate::record::Rule;
 use crate::run::Stage;
 
 /// A system's name for people.
 pub(super) fn system_title(name: &str) -> String {
     match name {
-        "student" => "Student, trained".to_owned(),
-        "untrained" => "Student, untrained".to_owned(),
+        STUDENT => "Student, trained".to_owned(),
+        UNTRAINED => "Student, untrained".to_owned(),
         COPY_EVIDENCE => "Copy of the evidence".to_owned(),
         OTHER_REFERENCE => "Another claim's reference".to_owned(),
         MAJORITY_LABEL => "Majority label".to_owned(),
@@ -24,8 +24,8 @@ pub(super) fn system_title(name: &str) -> String {
 /// A system inside a sentence.
 pub(super) fn system_phrase(name: &str) -> String {
     match name {
-        "student" => "the trained student".to_owned(),
-        "untrained" => "the untrained student".to_owned(),
+        STUDENT => "the trained student".to_owned(),
+        UNTRAINED => "the untrained student".to_owned(),
         COPY_EVIDENCE => "copying the evidence".to_owned(),
         OTHER_REFERENCE => "another claim's reference (the floor)".to_owned(),
         MAJORITY_LABEL => "the majority label".to_owned(),

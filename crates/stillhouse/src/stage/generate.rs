@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use stillhouse_core::evaluate::{STUDENT, UNTRAINED};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::jsonl::{self, Log};
 use stillhouse_core::prompt::Prompt;
@@ -16,10 +17,6 @@ use stillhouse_student::train::Method;
 use crate::error::Result;
 use crate::job::{self, Job};
 use crate::stage::{options, trained_name};
-
-/// The two systems that generate; evaluate adds its baselines.
-pub(crate) const STUDENT: &str = "student";
-pub(crate) const UNTRAINED: &str = "untrained";
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
     let mut files = job::inputs(run, &["examples.jsonl", trained_name(job)])?;

@@ -17,7 +17,7 @@ use crate::job::{self, Job};
 use crate::pipeline::Summary;
 use crate::stage::evaluate;
 
-const READ: [&str; 10] = [
+const READ: [&str; 9] = [
     "examples.jsonl",
     "references.jsonl",
     "data.json",
@@ -27,7 +27,6 @@ const READ: [&str; 10] = [
     "predictions.jsonl",
     "metrics.json",
     "pairs.jsonl",
-    "candidates.jsonl",
 ];
 
 pub(crate) fn inputs(_: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
