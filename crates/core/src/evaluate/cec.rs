@@ -10,16 +10,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::column::{Aggregate, Column, Statistic, Unscored};
+use super::assignment;
+use super::column::{Aggregate, Column, Unscored};
 use super::pair::{Aligned, Alignment, Triple};
 use super::signature::Signature;
 
-/// The symmetric score, both directions, and their harmonic mean.
-pub(super) const COLUMNS: [Column; 4] = [
+/// The symmetric score, both directions and their harmonic mean; then what keeps a score honest.
+pub(super) const COLUMNS: [Column; 6] = [
     column("cec", "CEC (Eq. 2, mean of both directions)"),
     column("cec_precision", "CEC, explanation to reference (precision)"),
     column("cec_recall", "CEC, reference to explanation (recall)"),
     column("cec_f1", "CEC, F1 of both directions"),
+    column("cec_assigned", "CEC, each sentence with one partner"),
+    column("cec_above_floor", "CEC above the random-pair floor"),
 ];
 
 const fn column(name: &'static str, title: &'static str) -> Column {
@@ -45,7 +48,7 @@ pub enum Cosine {
 }
 
 impl Cosine {
-    fn of(self, cosine: f64) -> f64 {
+    pub(super) fn of(self, cosine: f64) -> f64 {
         match self {
             Self::Raw => cosine,
             Self::Clipped => cosine.max(0.0),
@@ -121,6 +124,23 @@ impl Similarities {
         }
     }
 
+    /// Eq. 2 where a sentence may answer one sentence only: the matching with the highest sum, over
+    /// the sentences of either side; a sentence without a partner counts 0.
+    ///
+    /// Unlike the plain score it falls when sentences are repeated.
+    pub fn assigned(&self, mode: Cosine) -> f64 {
+        let gains = self.cosines.iter();
+        let gains: Vec<Vec<f64>> = gains
+            .map(|row| row.iter().map(|cosine| mode.of(*cosine)).collect())
+            .collect();
+        let (sum, _) = assignment::best(&gains);
+        let over = |n: usize| sum / n as f64;
+        f64::midpoint(
+            over(self.of_explanation.len()),
+            over(self.of_reference.len()),
+        )
+    }
+
     /// The best partners with the sentences that they stand for.
     pub fn alignment(&self, explanation: &[String], reference: &[String]) -> Alignment {
         let aligned = |sentences: &[String], best: &[(usize, f64)]| {
@@ -150,27 +170,35 @@ pub struct Cec {
 }
 
 impl Cec {
-    /// One pair's statistics, in the order of [`COLUMNS`].
-    pub(super) fn statistics(self) -> [Statistic; 4] {
-        let Triple {
-            precision,
-            recall,
-            f1,
-        } = self.triple;
-        [self.symmetric, precision, recall, f1].map(Statistic::Value)
+    /// How far the score lies above what two explanations of different claims reach, on a scale
+    /// where that floor is 0 and 1 stays 1: (score - floor) / (1 - floor).
+    pub fn above(self, floor: f64) -> f64 {
+        (self.symmetric - floor) / (1.0 - floor)
     }
 }
 
-pub(super) fn signature(column: &str, encoder: &str, cosine: Cosine, sentences: &str) -> Signature {
-    Signature::new(column)
+pub(super) fn signature(
+    column: &str,
+    encoder: &str,
+    cosine: Cosine,
+    sentences: &str,
+    floor: Option<f64>,
+) -> Signature {
+    let signature = Signature::new(column)
         .with("encoder", encoder)
         .with("sentences", sentences)
-        .with("cosine", cosine.name())
-        .with("over", "mean")
+        .with("cosine", cosine.name());
+    let signature = match floor {
+        Some(floor) if column == "cec_above_floor" => {
+            signature.with("floor", format!("{floor:.4}"))
+        }
+        _ => signature,
+    };
+    signature.with("over", "mean")
 }
 
 /// The cosine of two unit vectors, summed in double precision; rounding never leaves -1..=1.
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let product: f64 = a
         .iter()
         .zip(b)
@@ -207,6 +235,14 @@ mod tests {
             (1.0, 0.5)
         );
         assert_eq!(missing.symmetric, 0.75);
+    }
+
+    #[test]
+    fn with_one_partner_each_a_repeated_sentence_costs() {
+        let (x, y) = ([1.0f32, 0.0], [0.0f32, 1.0]);
+        let similarities = Similarities::new(&[&x, &x], &[&x, &y]).unwrap();
+        assert_eq!(similarities.cec(Cosine::Raw).symmetric, 0.75);
+        assert_eq!(similarities.assigned(Cosine::Raw), 0.5);
     }
 
     #[test]

@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::bootstrap::Bootstrap;
-use super::cec::{self, Similarities};
+use super::cec::{self, Cec, Similarities};
 use super::column::{Column, Statistic, Unscored};
 use super::label::{self, Names};
-use super::pair::{Alignment, PairRecord};
+use super::material::{self, Material};
+use super::pair::{Alignment, PairRecord, Triple};
 use super::signature::Signature;
 use super::summary::Measured;
 use super::system::System;
-use super::vectors::Vectors;
-use super::{EvaluateOptions, Input, MetricName, bleu, rouge, split_name};
+use super::{EvaluateOptions, Input, MetricName, bleu, grounding, roscoe, rouge, split_name};
 use crate::record::{Example, Prediction};
 
 /// What is needed to measure any pair.
@@ -22,33 +22,42 @@ pub(super) struct Measure<'a> {
     input: &'a Input<'a>,
     options: &'a EvaluateOptions,
     labels: Names,
-    vectors: Option<Vectors>,
+    material: &'a Material,
 }
 
 /// One metric's say on one pair: a statistic or a reason for each of its columns.
+#[derive(Default)]
 struct Said {
     statistics: Vec<Result<Statistic, Unscored>>,
     alignment: Option<Alignment>,
+}
+
+/// One explanation and what it is compared with.
+struct Pair<'a> {
+    /// Where the system and the example stand.
+    place: (usize, usize),
+    example: &'a Example,
+    text: &'a str,
+    references: Vec<&'a str>,
 }
 
 impl Said {
     fn scored(statistics: impl IntoIterator<Item = Statistic>) -> Self {
         Self {
             statistics: statistics.into_iter().map(Ok).collect(),
-            alignment: None,
+            ..Self::default()
+        }
+    }
+
+    fn of(statistics: impl IntoIterator<Item = Result<Statistic, Unscored>>) -> Self {
+        Self {
+            statistics: statistics.into_iter().collect(),
+            ..Self::default()
         }
     }
 
     fn unscored(metric: MetricName, reason: &Unscored) -> Self {
-        let statistics = metric
-            .columns()
-            .iter()
-            .map(|_| Err(reason.clone()))
-            .collect();
-        Self {
-            statistics,
-            alignment: None,
-        }
+        Self::of(metric.columns().iter().map(|_| Err(reason.clone())))
     }
 }
 
@@ -56,19 +65,19 @@ impl<'a> Measure<'a> {
     pub(super) fn new(
         input: &'a Input<'a>,
         options: &'a EvaluateOptions,
-        vectors: Option<Vectors>,
+        material: &'a Material,
     ) -> Self {
         let labels = Names::new(input.examples.iter().map(|example| example.label.as_str()));
         Self {
             input,
             options,
             labels,
-            vectors,
+            material,
         }
     }
 
     /// Every column of one system, and a record a pair.
-    pub(super) fn system(&self, system: &System<'_>) -> (Vec<Measured>, Vec<PairRecord>) {
+    pub(super) fn system(&self, n: usize, system: &System<'_>) -> (Vec<Measured>, Vec<PairRecord>) {
         let mut wanted: Vec<MetricName> = self.options.metrics.clone();
         wanted.sort_unstable();
         wanted.dedup();
@@ -88,7 +97,7 @@ impl<'a> Measure<'a> {
             })
             .collect();
         let mut records = Vec::new();
-        for example in self.input.examples {
+        for (place, example) in self.input.examples.iter().enumerate() {
             let mut record = PairRecord {
                 id: example.id.clone(),
                 system: system.name.clone(),
@@ -98,7 +107,7 @@ impl<'a> Measure<'a> {
             };
             let mut at = 0;
             for metric in &wanted {
-                let said = self.pair(*metric, example, system.prediction(&example.id));
+                let said = self.say(*metric, (n, place), system.prediction(&example.id));
                 record.alignment = record.alignment.or(said.alignment);
                 for statistic in said.statistics {
                     note(&mut record, &measured[at].column, &statistic);
@@ -111,7 +120,8 @@ impl<'a> Measure<'a> {
         (measured, records)
     }
 
-    fn pair(&self, metric: MetricName, example: &Example, answer: Option<&Prediction>) -> Said {
+    fn say(&self, metric: MetricName, place: (usize, usize), answer: Option<&Prediction>) -> Said {
+        let example = &self.input.examples[place.1];
         let Some(answer) = answer else {
             return Said::unscored(metric, &Unscored::new("no prediction"));
         };
@@ -121,66 +131,110 @@ impl<'a> Measure<'a> {
                 None => Said::unscored(metric, &Unscored::new("no gold label")),
             };
         }
-        let references = self.references(example);
-        if references.is_empty() {
+        let pair = Pair {
+            place,
+            example,
+            text: answer.explanation.as_str(),
+            references: self.input.references_of(example).collect(),
+        };
+        if pair.references.is_empty() && metric.is_of_references() {
             return Said::unscored(metric, &Unscored::new("no reference"));
         }
-        let text = answer.explanation.as_str();
+        self.pair(metric, &pair)
+    }
+
+    fn pair(&self, metric: MetricName, pair: &Pair<'_>) -> Said {
+        let mode = self.options.cosine;
+        let vectors = || self.material.vectors_of(pair.text);
         match metric {
-            MetricName::Accuracy | MetricName::MacroF1 => Said::scored([]),
-            MetricName::Bleu => Said {
-                statistics: bleu::measure(text, &references).into(),
-                alignment: None,
-            },
+            MetricName::Accuracy | MetricName::MacroF1 => Said::default(),
+            MetricName::Bleu => Said::of(bleu::measure(pair.text, &pair.references)),
             MetricName::Rouge => {
-                Said::scored(rouge::measure(text, &references, self.options.stemmer))
+                let stemmer = self.options.stemmer;
+                Said::scored(rouge::measure(pair.text, &pair.references, stemmer))
             }
-            MetricName::Cec => self.cec(text, &references),
+            MetricName::Bertscore => Said::of([self.bertscore(pair)]),
+            MetricName::Cec => self.cec(pair),
+            MetricName::Grounding => {
+                let evidence = self.material.vectors_of_all(&pair.example.evidence);
+                let said = grounding::grounding(&vectors(), &evidence, mode);
+                Said::of([said.map(|(value, _)| value)])
+            }
+            MetricName::Repetition => Said::of([grounding::repetition(&vectors(), mode)]),
+            MetricName::Roscoe => self.roscoe(pair),
         }
     }
 
+    fn bertscore(&self, pair: &Pair<'_>) -> Result<Statistic, Unscored> {
+        let scores = self.material.tokens.as_ref();
+        let scores = scores.expect("evaluate matches tokens before it measures BERTScore");
+        let score = scores.of(pair.place.0, pair.place.1);
+        score
+            .map(Statistic::Triple)
+            .ok_or_else(|| Unscored::new("no reference"))
+    }
+
     /// CEC against the reference that it is highest for.
-    fn cec(&self, text: &str, references: &[&str]) -> Said {
-        let vectors = self
-            .vectors
-            .as_ref()
-            .expect("evaluate embeds before it measures CEC");
-        let (sentences, of_text) = vectors.of(text);
-        let mut best: Option<(cec::Cec, Alignment)> = None;
-        let mut reason = None;
-        for reference in references {
-            let (expected, of_reference) = vectors.of(reference);
-            match Similarities::new(&of_text, &of_reference) {
-                Err(unscored) => reason = Some(unscored),
+    fn cec(&self, pair: &Pair<'_>) -> Said {
+        let mode = self.options.cosine;
+        let of_text = self.material.vectors_of(pair.text);
+        let mut best: Option<(Cec, Similarities, &str)> = None;
+        let mut reason = Unscored::new("no reference");
+        for reference in &pair.references {
+            match Similarities::new(&of_text, &self.material.vectors_of(reference)) {
+                Err(unscored) => reason = unscored,
                 Ok(similarities) => {
-                    let score = similarities.cec(self.options.cosine);
+                    let score = similarities.cec(mode);
                     if best
                         .as_ref()
-                        .is_none_or(|(best, _)| score.symmetric > best.symmetric)
+                        .is_none_or(|(best, ..)| score.symmetric > best.symmetric)
                     {
-                        best = Some((score, similarities.alignment(&sentences, &expected)));
+                        best = Some((score, similarities, reference));
                     }
                 }
             }
         }
-        match (best, reason) {
-            (Some((score, alignment)), _) => Said {
-                alignment: Some(alignment),
-                ..Said::scored(score.statistics())
-            },
-            (None, Some(reason)) => Said::unscored(MetricName::Cec, &reason),
-            (None, None) => Said::unscored(MetricName::Cec, &Unscored::new("no reference")),
+        let Some((score, similarities, reference)) = best else {
+            return Said::unscored(MetricName::Cec, &reason);
+        };
+        let Triple {
+            precision,
+            recall,
+            f1,
+        } = score.triple;
+        let assigned = similarities.assigned(mode);
+        let values = [score.symmetric, precision, recall, f1, assigned];
+        let above = self.material.floor.map(|floor| score.above(floor));
+        let above = above
+            .map(Statistic::Value)
+            .ok_or_else(|| Unscored::new("a floor needs two references"));
+        let sentences = |text| self.material.sentences.of(text);
+        Said {
+            statistics: values
+                .map(|value| Ok(Statistic::Value(value)))
+                .into_iter()
+                .chain([above])
+                .collect(),
+            alignment: Some(similarities.alignment(sentences(pair.text), sentences(reference))),
         }
     }
 
-    fn references(&self, example: &Example) -> Vec<&str> {
-        self.input
-            .references
-            .get(&example.id)
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect()
+    /// ROSCOE against the main reference.
+    fn roscoe(&self, pair: &Pair<'_>) -> Said {
+        let material = self.material;
+        let reference = pair.references[0];
+        let mut of_source = material.vectors_of(&pair.example.claim);
+        of_source.extend(material.vectors_of_all(&pair.example.evidence));
+        let source = material::source(pair.example);
+        let sides = roscoe::Sides {
+            explanation: &material.vectors_of(pair.text),
+            source: &of_source,
+            reference: &material.vectors_of(reference),
+            whole_explanation: material.vector_of(pair.text),
+            whole_source: material.vector_of(&source),
+            whole_reference: material.vector_of(reference),
+        };
+        Said::of(roscoe::measure(&sides, self.options.roscoe))
     }
 
     /// The split of the examples; "mixed" if there are several.
@@ -210,22 +264,34 @@ impl<'a> Measure<'a> {
                     .any(|known| known.name == column.name)
             })
             .expect("every column belongs to a metric");
+        let vectors = self.material.vectors.as_ref();
+        let encoder = vectors.map_or("none", |vectors| vectors.encoder.as_str());
+        let splitter = self.material.sentences.splitter.as_str();
         let own = match metric {
             MetricName::Accuracy | MetricName::MacroF1 => label::signature(column.name),
             MetricName::Bleu => bleu::signature(column.name),
             MetricName::Rouge => rouge::signature(column.name, self.options.stemmer),
+            MetricName::Bertscore => {
+                let scores = self.material.tokens.as_ref();
+                let scores = scores.expect("BERTScore has a column only where it was asked for");
+                scores.signature(column.name, &self.options.bertscore)
+            }
             MetricName::Cec => {
-                let vectors = self.vectors.as_ref();
-                let encoder = vectors.map_or("none", |vectors| vectors.encoder.as_str());
-                let splitter = vectors.map_or("none", |vectors| vectors.splitter.as_str());
-                cec::signature(column.name, encoder, self.options.cosine, splitter)
+                let floor = self.material.floor;
+                cec::signature(column.name, encoder, self.options.cosine, splitter, floor)
+            }
+            MetricName::Grounding | MetricName::Repetition => {
+                grounding::signature(column.name, encoder, self.options.cosine, splitter)
+            }
+            MetricName::Roscoe => {
+                roscoe::signature(column.name, encoder, splitter, self.options.roscoe)
             }
         };
         let mut first = vec![("split", self.split().to_owned()), ("n", n.to_string())];
         if unscored > 0 {
             first.push(("unscored", unscored.to_string()));
         }
-        if !metric.is_of_labels() {
+        if metric.is_of_references() {
             first.push(("refs", self.reference_counts()));
         }
         own.after(&first)
@@ -240,7 +306,7 @@ impl<'a> Measure<'a> {
             self.input
                 .examples
                 .iter()
-                .map(|e| self.references(e).len())
+                .map(|e| self.input.references_of(e).count())
                 .filter(|n| *n > 0)
         };
         match (counts().min(), counts().max()) {

@@ -5,18 +5,24 @@
 //! differences are computed from them afterwards ([`summary`]).
 //! An example without a number is counted with its reason, never dropped and never NaN.
 
+pub mod assignment;
 pub mod baseline;
+pub mod bertscore;
 pub mod bleu;
 pub mod bootstrap;
 pub mod cec;
 pub mod column;
 #[cfg(test)]
 mod golden;
+mod grounding;
 pub mod label;
+mod material;
 mod measure;
 pub mod pair;
 pub mod porter;
+pub mod roscoe;
 pub mod rouge;
+mod sentences;
 pub mod signature;
 pub mod split;
 pub mod summary;
@@ -29,14 +35,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::bertscore::Bertscore;
 use self::bootstrap::Bootstrap;
 use self::cec::Cosine;
 use self::column::Column;
+use self::material::Material;
 use self::measure::Measure;
 use self::pair::PairRecord;
+use self::roscoe::Roscoe;
 use self::summary::{MetricsFile, SystemMetrics};
 use self::system::System;
-use self::vectors::Vectors;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, tell};
 use crate::record::{Example, Outcome, Prediction, Split};
@@ -53,20 +61,64 @@ pub trait Embed {
 
     /// One unit vector a text, in the order of the texts.
     fn embed(&mut self, texts: &[&str], observe: &mut Observer<'_>) -> Result<Vec<Vec<f32>>>;
+
+    /// How many layers it has; layer 0 is the embeddings.
+    fn n_layers(&self) -> usize {
+        0
+    }
+
+    /// For each pair (explanation, reference), each token's best cosine with one of the other side,
+    /// in the states after `layer` layers.
+    fn match_tokens(
+        &mut self,
+        _pairs: &[(&str, &str)],
+        _layer: usize,
+        _observe: &mut Observer<'_>,
+    ) -> Result<Vec<TokenMatch>> {
+        let what = format!(
+            "`{}` gives no vectors of tokens; leave out \"bertscore\"",
+            self.name()
+        );
+        Err(Error::option("evaluate.metrics", what))
+    }
+}
+
+/// The tokens of two texts, and how well each is met on the other side.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenMatch {
+    /// The explanation's tokens.
+    pub explanation: TokenSide,
+    /// The reference's tokens.
+    pub reference: TokenSide,
+}
+
+/// One side of a [`TokenMatch`]; the three lists are of the same length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenSide {
+    /// Token ids, special tokens among them.
+    pub ids: Vec<u32>,
+    /// Whether the tokenizer put the token around the text.
+    pub is_special: Vec<bool>,
+    /// The best cosine with a token of the other side, special tokens among those.
+    pub best: Vec<f32>,
 }
 
 /// What to measure, and how (`[evaluate]`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluateOptions {
-    /// The metrics, by name: "accuracy", "`macro_f1`", "bleu", "rouge", "cec".
+    /// The metrics, by name.
     pub metrics: Vec<MetricName>,
-    /// The sentence encoder behind "cec": a folder or a hub id.
+    /// The encoder behind "bertscore", "cec" and what follows them: a folder or a hub id.
     pub encoder: String,
     /// What "cec" makes of a cosine: "raw" (as in the paper's Eq. 2), "clipped" at 0, or "scaled" to (1 + cosine) / 2.
     pub cosine: Cosine,
     /// Whether "rouge" stems words (Porter, as nltk does); off as in Hugging Face's `evaluate`.
     pub stemmer: bool,
+    /// How "bertscore" compares tokens.
+    pub bertscore: Bertscore,
+    /// How "roscoe" scores whole texts.
+    pub roscoe: Roscoe,
     /// Bootstrap resamples behind each 95 % interval; at least 100.
     pub resamples: usize,
 }
@@ -74,10 +126,12 @@ pub struct EvaluateOptions {
 impl Default for EvaluateOptions {
     fn default() -> Self {
         Self {
-            metrics: MetricName::ALL.to_vec(),
+            metrics: MetricName::DEFAULT.to_vec(),
             encoder: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             cosine: Cosine::default(),
             stemmer: false,
+            bertscore: Bertscore::default(),
+            roscoe: Roscoe::default(),
             resamples: 2000,
         }
     }
@@ -86,7 +140,7 @@ impl Default for EvaluateOptions {
 impl EvaluateOptions {
     /// Whether [`evaluate`] must be given an embedder.
     pub fn needs_encoder(&self) -> bool {
-        self.metrics.contains(&MetricName::Cec)
+        self.metrics.iter().any(|metric| metric.needs_encoder())
     }
 
     fn check(&self) -> Result<()> {
@@ -114,18 +168,42 @@ pub enum MetricName {
     Bleu,
     /// ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum.
     Rouge,
+    /// Tokens of explanation and reference matched by their vectors.
+    Bertscore,
     /// Coherence of explanations, symmetric and in both directions.
     Cec,
+    /// How much of an explanation rests on the evidence.
+    Grounding,
+    /// How much of an explanation repeats itself.
+    Repetition,
+    /// The scores of ROSCOE over sentence vectors.
+    Roscoe,
 }
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
         Self::Rouge,
+        Self::Bertscore,
         Self::Cec,
+        Self::Grounding,
+        Self::Repetition,
+        Self::Roscoe,
+    ];
+
+    /// Those that are measured unless others are asked for.
+    pub const DEFAULT: [Self; 8] = [
+        Self::Accuracy,
+        Self::MacroF1,
+        Self::Bleu,
+        Self::Rouge,
+        Self::Bertscore,
+        Self::Cec,
+        Self::Grounding,
+        Self::Repetition,
     ];
 
     /// The numbers that it gives for each system.
@@ -135,13 +213,34 @@ impl MetricName {
             Self::MacroF1 => &label::MACRO_F1,
             Self::Bleu => &bleu::COLUMNS,
             Self::Rouge => &rouge::COLUMNS,
+            Self::Bertscore => &bertscore::COLUMNS,
             Self::Cec => &cec::COLUMNS,
+            Self::Grounding => &grounding::GROUNDING,
+            Self::Repetition => &grounding::REPETITION,
+            Self::Roscoe => &roscoe::COLUMNS,
         }
     }
 
     /// Whether it looks at labels; the others look at explanations.
     pub fn is_of_labels(self) -> bool {
         matches!(self, Self::Accuracy | Self::MacroF1)
+    }
+
+    /// Whether it compares an explanation with references.
+    pub fn is_of_references(self) -> bool {
+        !(self.is_of_labels() || matches!(self, Self::Grounding | Self::Repetition))
+    }
+
+    /// Whether it compares the vectors of sentences, and so needs them.
+    fn needs_vectors(self) -> bool {
+        matches!(
+            self,
+            Self::Cec | Self::Grounding | Self::Repetition | Self::Roscoe
+        )
+    }
+
+    fn needs_encoder(self) -> bool {
+        self.needs_vectors() || self == Self::Bertscore
     }
 }
 
@@ -158,6 +257,14 @@ pub struct Input<'a> {
     pub predictions: &'a [Prediction],
     /// Sentences of texts that are split already, by text; the others are split by [`split`].
     pub sentences: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Input<'a> {
+    /// The references of an example, the main one first.
+    fn references_of(&self, example: &Example) -> impl Iterator<Item = &'a str> + use<'a> {
+        let known = self.references.get(&example.id);
+        known.into_iter().flatten().map(String::as_str)
+    }
 }
 
 /// What came out.
@@ -182,20 +289,8 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     options.check()?;
     let systems = system::gather(input, seed, observe)?;
-    let vectors = match (options.needs_encoder(), embedder) {
-        (false, _) => None,
-        (true, Some(embedder)) => Some(Vectors::new(
-            texts(input, &systems),
-            input.sentences,
-            embedder,
-            observe,
-        )?),
-        (true, None) => {
-            let what = "\"cec\" needs a sentence encoder and none was given";
-            return Err(Error::option("evaluate.metrics", what));
-        }
-    };
-    let measure = Measure::new(input, options, vectors);
+    let material = Material::gather(input, &systems, options, embedder, observe)?;
+    let measure = Measure::new(input, options, &material);
     let bootstrap = Bootstrap {
         resamples: options.resamples,
         seed,
@@ -204,7 +299,7 @@ pub fn evaluate(
     let mut pairs = Vec::new();
     let mut columns = Vec::new();
     for (n, system) in systems.iter().enumerate() {
-        let (of_system, records) = measure.system(system);
+        let (of_system, records) = measure.system(n, system);
         pairs.extend(records);
         columns.push(of_system);
         tell(
@@ -264,23 +359,6 @@ pub fn evaluate(
         differences,
     };
     Ok(Evaluation { metrics, pairs })
-}
-
-/// Every text whose sentences will be compared.
-fn texts<'a>(input: &'a Input<'_>, systems: &'a [System<'_>]) -> impl Iterator<Item = &'a str> {
-    input.examples.iter().flat_map(move |example| {
-        let references = input
-            .references
-            .get(&example.id)
-            .into_iter()
-            .flatten()
-            .map(String::as_str);
-        let explanations = systems
-            .iter()
-            .filter(|system| system.explains)
-            .filter_map(|system| Some(system.prediction(&example.id)?.explanation.as_str()));
-        references.chain(explanations)
-    })
 }
 
 /// What is said of a system beside its metrics.

@@ -25,6 +25,34 @@ impl Embed for Letters {
             .extend(texts.iter().map(|text| (*text).to_owned()));
         Ok(texts.iter().map(|text| letters(text)).collect())
     }
+
+    /// A word is a token, and meets only itself.
+    fn match_tokens(
+        &mut self,
+        pairs: &[(&str, &str)],
+        _: usize,
+        _: &mut Observer<'_>,
+    ) -> Result<Vec<TokenMatch>> {
+        let side = |text: &str, other: &str| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let is_there = |word: &&str| other.split_whitespace().any(|known| known == *word);
+            TokenSide {
+                ids: words.iter().map(|word| word.len() as u32).collect(),
+                is_special: vec![false; words.len()],
+                best: words
+                    .iter()
+                    .map(|w| f32::from(u8::from(is_there(w))))
+                    .collect(),
+            }
+        };
+        let pairs = pairs.iter();
+        Ok(pairs
+            .map(|(a, b)| TokenMatch {
+                explanation: side(a, b),
+                reference: side(b, a),
+            })
+            .collect())
+    }
 }
 
 fn letters(text: &str) -> Vec<f32> {

@@ -19,6 +19,7 @@
 
 mod bert;
 mod folder;
+mod matches;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
-use stillhouse_core::evaluate::Embed;
+use stillhouse_core::evaluate::{Embed, TokenMatch};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::{Error, Result, fs};
 
@@ -96,11 +97,6 @@ impl Encoder {
         self.bert.hidden_size()
     }
 
-    /// Transformer layers; layer 0 is the embeddings.
-    pub fn n_layers(&self) -> usize {
-        self.bert.n_layers()
-    }
-
     /// Tokens of a text that are read, special tokens counted; the rest is cut off.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
@@ -116,10 +112,10 @@ impl Encoder {
         max_tokens: usize,
         observe: &mut Observer<'_>,
     ) -> Result<Vec<TokenStates>> {
-        if layer > self.n_layers() {
+        if layer > self.bert.n_layers() {
             let what = format!(
                 "has {} layers, layer {layer} was asked for",
-                self.n_layers()
+                self.bert.n_layers()
             );
             return Err(Error::file(&self.folder, what));
         }
@@ -239,8 +235,21 @@ impl Embed for Encoder {
             .collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let pool = |states: &[f32]| self.pooling.unit_vector(states, self.hidden_size());
-        let vectors = self.map_states(&ids, self.n_layers(), pool, observe)?;
+        let vectors = self.map_states(&ids, self.bert.n_layers(), pool, observe)?;
         Ok(at.into_iter().map(|i| vectors[i].clone()).collect())
+    }
+
+    fn n_layers(&self) -> usize {
+        self.bert.n_layers()
+    }
+
+    fn match_tokens(
+        &mut self,
+        pairs: &[(&str, &str)],
+        layer: usize,
+        observe: &mut Observer<'_>,
+    ) -> Result<Vec<TokenMatch>> {
+        matches::match_tokens(self, pairs, layer, observe)
     }
 }
 
