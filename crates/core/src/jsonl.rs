@@ -19,9 +19,17 @@ pub const MAX_LINE_BYTES: usize = 16 << 20;
 /// Calls `each(line number, record)` for every line that is not blank.
 pub fn read_each<T: DeserializeOwned>(
     path: &Path,
+    each: impl FnMut(usize, T) -> Result<()>,
+) -> Result<()> {
+    read_each_from(path, fs::open(path)?, each)
+}
+
+/// The same over `reader`; `path` is for complaints.
+pub(crate) fn read_each_from<T: DeserializeOwned>(
+    path: &Path,
+    mut reader: impl BufRead,
     mut each: impl FnMut(usize, T) -> Result<()>,
 ) -> Result<()> {
-    let mut reader = fs::open(path)?;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();

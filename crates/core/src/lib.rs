@@ -16,6 +16,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod select;
+pub mod table;
 pub mod text;
 
 pub use error::{Error, Result};
