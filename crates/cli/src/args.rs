@@ -24,10 +24,11 @@ pub(crate) enum Command {
     /// A stage whose inputs have not changed is skipped. Stop with Ctrl-C at any time: the same
     /// command goes on where it was.
     Run(RunArgs),
-    /// Measure a file of predictions against references, without a run
+    /// Measure files of predictions against references, without a run
     ///
-    /// One JSON object a line. Fields: id, prediction, reference or references; optional: system,
-    /// evidence, claim, label, gold_label, prediction_sentences, reference_sentences.
+    /// JSONL, JSON, CSV, TSV, Parquet (text forms also as .gz), or plain text, one prediction a
+    /// line. Fields: id, prediction, reference or references; optional: system, evidence, claim,
+    /// label, gold_label, prediction_sentences, reference_sentences.
     Evaluate(Evaluate),
     /// Fetch and verify a model, for work without a network later
     Pull(Pull),
@@ -78,10 +79,18 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
-    /// The predictions (JSONL)
+    /// The predictions
     pub(crate) predictions: PathBuf,
-    /// References by id (JSONL), where the predictions carry none
+    /// References by id, where the predictions carry none
     pub(crate) references: Option<PathBuf>,
+    /// Another file of predictions; its system is NAME, else what its rows say, else the file's
+    /// name (repeatable)
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(crate) also: Vec<String>,
+    /// Which column holds a field: prediction=output, claim=/input/claim; several columns of
+    /// predictions, prediction=a,b, are systems of these names (repeatable)
+    #[arg(long, value_name = "FIELD=COLUMN")]
+    pub(crate) column: Vec<String>,
     /// An option of the config's evaluate table: resamples=500 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

@@ -1,9 +1,10 @@
 //! `stillhouse evaluate PREDICTIONS [REFERENCES]`.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use stillhouse::Event;
-use stillhouse::evaluate::{Files, evaluate, save_pairs, table};
+use stillhouse::evaluate::{Columns, Files, Source, evaluate, save_pairs, table};
 
 use crate::args::Evaluate;
 use crate::progress::{print, say};
@@ -11,8 +12,9 @@ use crate::progress::{print, say};
 /// Measures a file of predictions and prints a table.
 pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
     let files = Files {
-        predictions: args.predictions.clone(),
+        predictions: sources(args),
         references: args.references.clone(),
+        columns: Columns::new(&args.column)?,
         options: stillhouse::config::evaluate_options(&args.set)?,
         seed: args.seed,
     };
@@ -33,4 +35,25 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         ));
     }
     print(&table(&evaluation.metrics))
+}
+
+/// The files of predictions; with several, each is a system of its own unless its rows say
+/// otherwise.
+fn sources(args: &Evaluate) -> Vec<Source> {
+    let stem = |path: &Path| Some(path.file_stem()?.to_string_lossy().into_owned());
+    let first = Source {
+        path: args.predictions.clone(),
+        system: stem(&args.predictions).filter(|_| !args.also.is_empty()),
+    };
+    let others = args.also.iter().map(|text| match text.split_once('=') {
+        Some((name, path)) if !Path::new(text).exists() => Source {
+            path: path.into(),
+            system: Some(name.to_owned()),
+        },
+        _ => Source {
+            path: text.into(),
+            system: stem(Path::new(text)),
+        },
+    });
+    std::iter::once(first).chain(others).collect()
 }

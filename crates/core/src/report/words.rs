@@ -46,10 +46,15 @@ pub(super) fn metric_title(name: &str) -> &str {
         "rouge2" => "ROUGE-2 (F1)",
         "rougeL" => "ROUGE-L (F1)",
         "rougeLsum" => "ROUGE-Lsum (F1)",
+        "bertscore" => "BERTScore (F1)",
         "cec" => "CEC",
         "cec_precision" => "CEC, explanation to reference",
         "cec_recall" => "CEC, reference to explanation",
         "cec_f1" => "CEC, F1 of both",
+        "cec_assigned" => "CEC, one partner each",
+        "cec_above_floor" => "CEC above its floor",
+        "grounding" => "Grounding in the evidence",
+        "repetition" => "Repetition (lower is better)",
         other => other,
     }
 }
@@ -67,10 +72,11 @@ pub(super) fn columns(metrics: &MetricsFile) -> Vec<&'static Column> {
 }
 
 /// Metrics that stand in the first table of a page; the others can be opened.
-const MAIN: [&str; 9] = [
+const MAIN: [&str; 10] = [
     "cec",
     "cec_precision",
     "cec_recall",
+    "bertscore",
     "accuracy",
     "macro_f1",
     "rouge1",
