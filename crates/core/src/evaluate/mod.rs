@@ -20,6 +20,7 @@ pub mod rouge;
 pub mod signature;
 pub mod split;
 pub mod summary;
+pub mod statistics;
 mod system;
 #[cfg(test)]
 mod tests;
