@@ -170,6 +170,8 @@ mod tests {
         check(paper.d_av(), "5.875");
         check(paper.d_pooled(), "5.320");
         check(paper.range(Reported::d_pooled).0, "5.224");
+        check(paper.hedges().0, "5.28");
+        check(paper.hedges().1, "5.30");
         check(paper.sd_for_d_z(), "0.0363");
         check(paper.r_for_sd(paper.sd_for_d_z()), "0.74");
         check(paper.d * 10.0, "51.8");
