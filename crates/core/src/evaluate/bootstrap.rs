@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::column::{Aggregate, Statistic};
-use crate::random::Random;
+use super::resample::Table;
 
 /// Where the middle 95 % of the resampled values lie.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,9 +54,8 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// The interval of a metric; `None` below two examples, where nothing can vary.
     pub fn interval(&self, aggregate: Aggregate, statistics: &[&Statistic]) -> Option<Interval> {
-        self.resample(statistics.len(), |drawn| {
-            aggregate.over(drawn.iter().map(|at| statistics[*at]))
-        })
+        let resampled = self.resample(&[Table::new(aggregate, statistics)]);
+        Interval::of(resampled.into_iter().flatten().flatten().collect())
     }
 
     /// The interval of a difference a - b, over examples that stand in the same places.
@@ -66,33 +65,18 @@ impl Bootstrap {
         a: &[&Statistic],
         b: &[&Statistic],
     ) -> Option<Interval> {
-        self.resample(a.len().min(b.len()), |drawn| {
-            let over = |side: &[&Statistic]| aggregate.over(drawn.iter().map(|at| side[*at]));
-            Some(over(a)? - over(b)?)
-        })
-    }
-
-    fn resample(
-        &self,
-        n: usize,
-        mut value: impl FnMut(&[usize]) -> Option<f64>,
-    ) -> Option<Interval> {
-        if n < 2 {
-            return None;
-        }
-        let mut random = Random::new(self.seed, "bootstrap");
-        let mut drawn = vec![0; n];
-        let values = (0..self.resamples).filter_map(|_| {
-            drawn.fill_with(|| random.below(n));
-            value(&drawn)
-        });
-        Interval::of(values.collect())
+        let n = a.len().min(b.len());
+        let sides = [&a[..n], &b[..n]].map(|side| Table::new(aggregate, side));
+        let resampled = self.resample(&sides);
+        let both = resampled[0].iter().zip(&resampled[1]);
+        Interval::of(both.filter_map(|(a, b)| Some((*a)? - (*b)?)).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     const BOOTSTRAP: Bootstrap = Bootstrap {
         resamples: 2000,

@@ -74,7 +74,7 @@ impl Statistic {
         }
     }
 
-    fn value(&self) -> f64 {
+    pub(super) fn value(&self) -> f64 {
         match self {
             Self::Value(value) => *value,
             Self::Triple(triple) => triple.f1,

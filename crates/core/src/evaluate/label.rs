@@ -40,8 +40,8 @@ pub(super) fn signature(column: &str) -> Signature {
 /// The place of the gold label and of the predicted one in a list of names ([`Names`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    gold: usize,
-    predicted: Option<usize>,
+    pub(super) gold: usize,
+    pub(super) predicted: Option<usize>,
 }
 
 impl Pair {

@@ -12,6 +12,8 @@ pub mod bleu;
 pub mod bootstrap;
 pub mod cec;
 pub mod column;
+pub mod compare;
+pub mod contrast;
 #[cfg(test)]
 mod golden;
 mod grounding;
@@ -20,11 +22,13 @@ mod material;
 mod measure;
 pub mod pair;
 pub mod porter;
+mod resample;
 pub mod roscoe;
 pub mod rouge;
 mod sentences;
 pub mod signature;
 pub mod split;
+pub mod statistics;
 pub mod summary;
 mod system;
 #[cfg(test)]
@@ -39,11 +43,12 @@ use self::bertscore::Bertscore;
 use self::bootstrap::Bootstrap;
 use self::cec::Cosine;
 use self::column::Column;
+use self::compare::compare;
 use self::material::Material;
 use self::measure::Measure;
 use self::pair::PairRecord;
 use self::roscoe::Roscoe;
-use self::summary::{MetricsFile, SystemMetrics};
+use self::summary::{Measured, MetricsFile, SystemMetrics};
 use self::system::System;
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, tell};
@@ -312,42 +317,20 @@ pub fn evaluate(
         )?;
     }
 
-    let sign = |column: &Column, n, unscored| measure.signature(column, n, unscored, &bootstrap);
-    let summaries = systems.iter().zip(&columns).map(|(system, columns)| {
-        let metrics = columns.iter().map(|measured| {
-            let metric = measured.metric(&bootstrap, |n, unscored| {
-                sign(&measured.column, n, unscored)
-            });
-            (measured.column.name.to_owned(), metric)
-        });
-        summarise(input, system, metrics.collect())
-    });
-    let summaries = summaries.collect();
-
-    let mut differences = Vec::new();
     let first = systems
         .iter()
         .position(|system| system.name == STUDENT)
         .unwrap_or(0);
-    for (other, name) in systems.iter().enumerate().filter(|(at, _)| *at != first) {
-        for ours in &columns[first] {
-            let theirs = columns[other]
-                .iter()
-                .find(|theirs| theirs.column.name == ours.column.name);
-            if let Some(theirs) = theirs {
-                let names = (systems[first].name.as_str(), name.name.as_str());
-                differences.push(ours.minus(theirs, names, &bootstrap));
-            }
-        }
-        tell(
-            observe,
-            Event::Progress {
-                unit: "differences".to_owned(),
-                done: other,
-                total: systems.len() - 1,
-            },
-        )?;
-    }
+    let names = systems.iter().map(|system| system.name.as_str());
+    let named: Vec<(&str, Vec<Measured>)> = names.zip(columns).collect();
+    let compared = compare(&named, first, &bootstrap, |column, n, unscored| {
+        measure.signature(column, n, unscored, &bootstrap)
+    });
+    let summaries = systems.iter().zip(&named).zip(compared.metrics);
+    let summaries = summaries.map(|((system, (_, columns)), metrics)| {
+        let names = columns.iter().map(|column| column.column.name.to_owned());
+        summarise(input, system, names.zip(metrics).collect())
+    });
 
     let metrics = MetricsFile {
         version: summary::VERSION,
@@ -355,8 +338,8 @@ pub fn evaluate(
         n_examples: input.examples.len(),
         seed,
         resamples: options.resamples,
-        systems: summaries,
-        differences,
+        systems: summaries.collect(),
+        differences: compared.differences,
     };
     Ok(Evaluation { metrics, pairs })
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Bootstrap, Interval};
+use super::bootstrap::Interval;
 use super::column::{Column, Statistic, Unscored};
+use super::compare::Tests;
 use super::label::Labels;
+use super::resample::Table;
 use super::signature::Signature;
 
 /// The version of the form of `metrics.json`.
-pub const VERSION: u32 = 1;
+///
+/// 2 added `bca` and `tests` to differences; files of version 1 are read as they are.
+pub const VERSION: u32 = 2;
 
 /// Everything that was measured (`metrics.json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +97,12 @@ pub struct Difference {
     pub excludes_zero: Option<bool>,
     /// How many examples are scored in both.
     pub n: usize,
+    /// Its bias-corrected and accelerated 95 % bootstrap interval, over the same resamples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bca: Option<Interval>,
+    /// Tests of the difference; none for a metric of the corpus, or below two examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
 }
 
 /// One column of one system, example by example in the order of the input.
@@ -103,55 +113,45 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Value, interval and counts; `sign` gets the number of scored and unscored examples.
+    /// Value, interval and counts, from the column's table and its resampled values; `sign` gets
+    /// the number of scored and unscored examples.
     pub(super) fn metric(
         &self,
-        bootstrap: &Bootstrap,
-        sign: impl Fn(usize, usize) -> Signature,
+        table: &Table,
+        resampled: &[Option<f64>],
+        sign: impl Fn(&Column, usize, usize) -> Signature,
     ) -> Metric {
-        let scored: Vec<&Statistic> = self
-            .items
-            .iter()
-            .filter_map(|item| item.as_ref().ok())
-            .collect();
         let mut unscored = BTreeMap::new();
         for reason in self.items.iter().filter_map(|item| item.as_ref().err()) {
             *unscored.entry(reason.to_string()).or_default() += 1;
         }
+        let n = table.n();
         Metric {
-            value: self.column.aggregate.over(scored.iter().copied()),
-            interval: bootstrap.interval(self.column.aggregate, &scored),
-            n: scored.len(),
-            signature: sign(scored.len(), self.items.len() - scored.len()),
+            value: table.value(),
+            interval: Interval::of(resampled.iter().copied().flatten().collect()),
+            n,
+            signature: sign(&self.column, n, self.items.len() - n),
             unscored,
         }
     }
+}
 
-    /// This column minus that of another system.
-    pub(super) fn minus(
-        &self,
-        other: &Self,
-        names: (&str, &str),
-        bootstrap: &Bootstrap,
-    ) -> Difference {
-        let both = self.items.iter().zip(&other.items);
-        let (a, b): (Vec<&Statistic>, Vec<&Statistic>) = both
-            .filter_map(|(a, b)| Some((a.as_ref().ok()?, b.as_ref().ok()?)))
-            .unzip();
-        let aggregate = self.column.aggregate;
-        let values = (
-            aggregate.over(a.iter().copied()),
-            aggregate.over(b.iter().copied()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_version_1_is_read() {
+        let old = r#"{"version":1,"split":"test","n_examples":2,"seed":7,"resamples":200,
+            "systems":[{"system":"student","metrics":{"cec":{"value":0.5,
+            "interval":{"low":0.4,"high":0.6},"n":2,"signature":"cec|n:2|stillhouse:0.1.0"}}}],
+            "differences":[{"metric":"cec","system":"student","minus":"untrained","value":0.1,
+            "interval":{"low":0.05,"high":0.2},"excludes_zero":true,"n":2}]}"#;
+        let read: MetricsFile = serde_json::from_str(old).unwrap();
+        assert_eq!((read.version, read.differences[0].n), (1, 2));
+        assert_eq!(
+            (&read.differences[0].bca, &read.differences[0].tests),
+            (&None, &None)
         );
-        let interval = bootstrap.difference(aggregate, &a, &b);
-        Difference {
-            metric: self.column.name.to_owned(),
-            system: names.0.to_owned(),
-            minus: names.1.to_owned(),
-            value: values.0.zip(values.1).map(|(a, b)| a - b),
-            interval,
-            excludes_zero: interval.map(|interval| interval.excludes_zero()),
-            n: a.len(),
-        }
     }
 }
