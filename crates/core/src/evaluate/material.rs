@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use super::baseline::OTHER_REFERENCE;
 use super::cec::Similarities;
+use super::nli::Judgements;
 use super::sentences::Sentences;
 use super::system::System;
 use super::vectors::Vectors;
-use super::{Embed, EvaluateOptions, Input, MetricName, bertscore};
+use super::{Embed, EvaluateOptions, Input, MetricName, Models, bertscore};
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::record::Example;
@@ -20,6 +21,8 @@ pub(super) struct Material {
     pub(super) vectors: Option<Vectors>,
     /// Where BERTScore is asked for.
     pub(super) tokens: Option<bertscore::Scores>,
+    /// Where an inference model is asked.
+    pub(super) judgements: Option<Judgements>,
     /// The mean CEC of two explanations of different claims; none below two references.
     pub(super) floor: Option<f64>,
 }
@@ -29,7 +32,7 @@ impl Material {
         input: &Input<'_>,
         systems: &[System<'_>],
         options: &EvaluateOptions,
-        mut embedder: Option<&mut dyn Embed>,
+        mut models: Models<'_>,
         observe: &mut Observer<'_>,
     ) -> Result<Self> {
         let wants = |metric| options.metrics.contains(&metric);
@@ -37,7 +40,7 @@ impl Material {
         let sentences = Sentences::new(texts(input, systems, with_claims), input.sentences);
         let mut vectors = None;
         if options.metrics.iter().any(|metric| metric.needs_vectors()) {
-            let embedder = needed(&mut embedder)?;
+            let embedder = needed(&mut models.encoder)?;
             let mut strings: HashSet<&str> = sentences.all().collect();
             let sources: Vec<String>;
             if wants(MetricName::Roscoe) {
@@ -49,7 +52,7 @@ impl Material {
         }
         let mut tokens = None;
         if wants(MetricName::Bertscore) {
-            let embedder = needed(&mut embedder)?;
+            let embedder = needed(&mut models.encoder)?;
             tokens = Some(bertscore::Scores::new(
                 input,
                 systems,
@@ -58,10 +61,20 @@ impl Material {
                 observe,
             )?);
         }
+        let mut judgements = None;
+        if wants(MetricName::Nli) {
+            let Some(judge) = models.judge else {
+                let what = "\"nli\" needs a classifier of premise and hypothesis; name one here";
+                return Err(Error::option("evaluate.nli.model", what));
+            };
+            let found = Judgements::new(input, systems, &sentences, judge, observe)?;
+            judgements = Some(found);
+        }
         let mut material = Self {
             sentences,
             vectors,
             tokens,
+            judgements,
             floor: None,
         };
         if wants(MetricName::Cec) {

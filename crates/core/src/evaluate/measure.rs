@@ -10,6 +10,7 @@ use super::cec::{self, Cec, Similarities};
 use super::column::{Column, Statistic, Unscored};
 use super::label::{self, Names};
 use super::material::{self, Material};
+use super::nli::{Judged, Judgements};
 use super::pair::{Alignment, PairRecord, Triple};
 use super::signature::Signature;
 use super::summary::Measured;
@@ -38,6 +39,8 @@ struct Pair<'a> {
     place: (usize, usize),
     example: &'a Example,
     text: &'a str,
+    /// The stated label.
+    label: Option<&'a str>,
     references: Vec<&'a str>,
 }
 
@@ -135,6 +138,7 @@ impl<'a> Measure<'a> {
             place,
             example,
             text: answer.explanation.as_str(),
+            label: answer.label.as_deref(),
             references: self.input.references_of(example).collect(),
         };
         if pair.references.is_empty() && metric.is_of_references() {
@@ -162,6 +166,7 @@ impl<'a> Measure<'a> {
             }
             MetricName::Repetition => Said::of([grounding::repetition(&vectors(), mode)]),
             MetricName::Roscoe => self.roscoe(pair),
+            MetricName::Nli => self.nli(pair),
         }
     }
 
@@ -217,6 +222,25 @@ impl<'a> Measure<'a> {
                 .collect(),
             alignment: Some(similarities.alignment(sentences(pair.text), sentences(reference))),
         }
+    }
+
+    fn nli(&self, pair: &Pair<'_>) -> Said {
+        let judged = Judged {
+            text: pair.text,
+            label: pair.label,
+            example: pair.example,
+            reference: pair.references.first().copied(),
+        };
+        let material = self.material;
+        Said::of(
+            self.judgements()
+                .measure(&judged, &material.sentences, &self.options.nli),
+        )
+    }
+
+    fn judgements(&self) -> &Judgements {
+        let judgements = self.material.judgements.as_ref();
+        judgements.expect("the classifier is asked before its answers are measured")
     }
 
     /// ROSCOE against the main reference.
@@ -286,6 +310,7 @@ impl<'a> Measure<'a> {
             MetricName::Roscoe => {
                 roscoe::signature(column.name, encoder, splitter, self.options.roscoe)
             }
+            MetricName::Nli => self.judgements().signature(column.name, splitter),
         };
         let mut first = vec![("split", self.split().to_owned()), ("n", n.to_string())];
         if unscored > 0 {

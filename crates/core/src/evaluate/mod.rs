@@ -20,6 +20,7 @@ mod grounding;
 pub mod label;
 mod material;
 mod measure;
+pub mod nli;
 pub mod pair;
 pub mod porter;
 mod resample;
@@ -46,6 +47,7 @@ use self::column::Column;
 use self::compare::compare;
 use self::material::Material;
 use self::measure::Measure;
+use self::nli::Nli;
 use self::pair::PairRecord;
 use self::roscoe::Roscoe;
 use self::summary::{Measured, MetricsFile, SystemMetrics};
@@ -88,6 +90,28 @@ pub trait Embed {
     }
 }
 
+/// Judges what one text says of another; implemented by the student package's classifier.
+pub trait Entail {
+    /// Name and revision for signatures.
+    fn name(&self) -> &str;
+
+    /// For each (premise, hypothesis) the probabilities of entailment, neutral and contradiction.
+    fn judge(
+        &mut self,
+        pairs: &[(&str, &str)],
+        observe: &mut Observer<'_>,
+    ) -> Result<Vec<[f32; 3]>>;
+}
+
+/// The models behind the metrics; what no metric asks for need not be there.
+#[derive(Default)]
+pub struct Models<'a> {
+    /// Needed where [`EvaluateOptions::needs_encoder`] says so.
+    pub encoder: Option<&'a mut dyn Embed>,
+    /// Needed for "nli".
+    pub judge: Option<&'a mut dyn Entail>,
+}
+
 /// The tokens of two texts, and how well each is met on the other side.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenMatch {
@@ -124,6 +148,8 @@ pub struct EvaluateOptions {
     pub bertscore: Bertscore,
     /// How "roscoe" scores whole texts.
     pub roscoe: Roscoe,
+    /// The inference model behind "nli".
+    pub nli: Nli,
     /// Bootstrap resamples behind each 95 % interval; at least 100.
     pub resamples: usize,
 }
@@ -137,6 +163,7 @@ impl Default for EvaluateOptions {
             stemmer: false,
             bertscore: Bertscore::default(),
             roscoe: Roscoe::default(),
+            nli: Nli::default(),
             resamples: 2000,
         }
     }
@@ -183,11 +210,13 @@ pub enum MetricName {
     Repetition,
     /// The scores of ROSCOE over sentence vectors.
     Roscoe,
+    /// What an inference model says of explanation, evidence, reference and label.
+    Nli,
 }
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
@@ -197,6 +226,7 @@ impl MetricName {
         Self::Grounding,
         Self::Repetition,
         Self::Roscoe,
+        Self::Nli,
     ];
 
     /// Those that are measured unless others are asked for.
@@ -223,6 +253,7 @@ impl MetricName {
             Self::Grounding => &grounding::GROUNDING,
             Self::Repetition => &grounding::REPETITION,
             Self::Roscoe => &roscoe::COLUMNS,
+            Self::Nli => &nli::COLUMNS,
         }
     }
 
@@ -233,7 +264,7 @@ impl MetricName {
 
     /// Whether it compares an explanation with references.
     pub fn is_of_references(self) -> bool {
-        !(self.is_of_labels() || matches!(self, Self::Grounding | Self::Repetition))
+        !(self.is_of_labels() || matches!(self, Self::Grounding | Self::Repetition | Self::Nli))
     }
 
     /// Whether it compares the vectors of sentences, and so needs them.
@@ -283,18 +314,17 @@ pub struct Evaluation {
 
 /// Measures every system and the baselines.
 ///
-/// `embedder` is needed where [`EvaluateOptions::needs_encoder`] says so; each different sentence
-/// is embedded once.
+/// Each different sentence is embedded once, over all systems.
 pub fn evaluate(
     input: &Input<'_>,
     options: &EvaluateOptions,
     seed: u64,
-    embedder: Option<&mut dyn Embed>,
+    models: Models<'_>,
     observe: &mut Observer<'_>,
 ) -> Result<Evaluation> {
     options.check()?;
     let systems = system::gather(input, seed, observe)?;
-    let material = Material::gather(input, &systems, options, embedder, observe)?;
+    let material = Material::gather(input, &systems, options, models, observe)?;
     let measure = Measure::new(input, options, &material);
     let bootstrap = Bootstrap {
         resamples: options.resamples,

@@ -142,7 +142,11 @@ fn run(case: &Case, options: &EvaluateOptions, letters: &mut Letters) -> Result<
         predictions: &case.predictions,
         sentences: &sentences,
     };
-    evaluate(&input, options, 7, Some(letters), &mut |_| {
+    let models = Models {
+        encoder: Some(letters),
+        ..Models::default()
+    };
+    evaluate(&input, options, 7, models, &mut |_| {
         ControlFlow::Continue(())
     })
 }
@@ -280,6 +284,72 @@ fn equal_seeds_give_equal_bytes_and_the_records_read_back() {
     }
 }
 
+/// Says that a text follows from one that begins like it, and else contradicts.
+struct FirstWord;
+
+impl Entail for FirstWord {
+    fn name(&self) -> &'static str {
+        "first-word@1"
+    }
+
+    fn judge(&mut self, pairs: &[(&str, &str)], _: &mut Observer<'_>) -> Result<Vec<[f32; 3]>> {
+        let first = |text: &str| text.split(' ').next().map(str::to_owned);
+        let judged = pairs.iter().map(|(premise, hypothesis)| {
+            if first(premise) == first(hypothesis) {
+                [1.0, 0.0, 0.0]
+            } else {
+                [0.0, 0.25, 0.75]
+            }
+        });
+        Ok(judged.collect())
+    }
+}
+
+#[test]
+fn an_inference_model_is_asked_about_evidence_reference_and_label() {
+    let mut case = case();
+    case.predictions = vec![
+        prediction("a", "student", Some("supported"), "Ice melts. It floats."),
+        prediction("b", "student", Some("refuted"), "Water rises."),
+        prediction("c", "student", None, "Water rises."),
+    ];
+    let sentences = BTreeMap::new();
+    let input = Input {
+        examples: &case.examples,
+        training_labels: &[],
+        references: &case.references,
+        predictions: &case.predictions,
+        sentences: &sentences,
+    };
+    let options = EvaluateOptions {
+        metrics: vec![MetricName::Nli],
+        ..quick()
+    };
+    let ask = |judge: Option<&mut dyn Entail>| {
+        let models = Models {
+            encoder: None,
+            judge,
+        };
+        evaluate(&input, &options, 7, models, &mut |_| {
+            ControlFlow::Continue(())
+        })
+    };
+    let evaluation = ask(Some(&mut FirstWord)).unwrap();
+    let value = |at: usize, key: &str| evaluation.pairs[at].number(key);
+    // "Ice" begins a sentence of the evidence, "It" one of the reference.
+    assert_eq!(value(0, "nli_entailed_by_evidence"), Some(0.5));
+    assert_eq!(value(0, "nli_contradicted_by_evidence"), Some(0.75));
+    assert_eq!(value(0, "nli_entailed_by_reference"), Some(0.5));
+    assert_eq!(value(0, "nli_label_agreement"), Some(1.0));
+    assert_eq!(value(1, "nli_label_agreement"), Some(1.0));
+    assert_eq!(
+        evaluation.pairs[2].unscored["nli_label_agreement"],
+        "no label"
+    );
+    let error = ask(None).unwrap_err().to_string();
+    assert!(error.starts_with("evaluate.nli.model: "), "{error}");
+}
+
 #[test]
 fn signatures_say_what_was_measured() {
     let evaluation = run(&case(), &quick(), &mut Letters::default()).unwrap();
@@ -364,7 +434,10 @@ fn predictions_of_unknown_examples_are_told() {
         &input,
         &quick(),
         7,
-        Some(&mut Letters::default()),
+        Models {
+            encoder: Some(&mut Letters::default()),
+            ..Models::default()
+        },
         &mut observe,
     )
     .unwrap();

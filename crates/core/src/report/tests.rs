@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::error::Result;
-use crate::evaluate::{Embed, EvaluateOptions, Input, MetricName, evaluate};
+use crate::evaluate::{Embed, EvaluateOptions, Input, MetricName, Models, evaluate};
 use crate::event::Observer;
 use crate::random::Random;
 use crate::record::Outcome;
@@ -144,8 +144,12 @@ fn synthetic() -> Report {
         resamples: 100,
         ..EvaluateOptions::default()
     };
+    let models = Models {
+        encoder: Some(&mut Words),
+        ..Models::default()
+    };
     let mut quiet = |_| ControlFlow::Continue(());
-    let evaluation = evaluate(&input, &options, 7, Some(&mut Words), &mut quiet).unwrap();
+    let evaluation = evaluate(&input, &options, 7, models, &mut quiet).unwrap();
     let reference = |(id, explanations)| Reference {
         id,
         explanations,

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use stillhouse_core::evaluate::summary::MetricsFile;
-use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Evaluation};
+use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Evaluation, Models};
 use stillhouse_core::event::Observer;
 use stillhouse_core::jsonl;
 use stillhouse_student::encoder::Encoder;
@@ -52,10 +52,13 @@ pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> 
         let folder = crate::pull(&options.encoder, hub, &mut |_| {})?;
         encoder = Some(Encoder::load(&folder, &options.encoder)?);
     }
-    let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);
+    let models = Models {
+        encoder: encoder.as_mut().map(|encoder| encoder as &mut dyn Embed),
+        ..Models::default()
+    };
     let input = gathered.input();
     Ok(evaluate::evaluate(
-        &input, &options, files.seed, embedder, observe,
+        &input, &options, files.seed, models, observe,
     )?)
 }
 

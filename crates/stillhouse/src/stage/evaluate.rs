@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
-use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Input};
+use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Input, Models};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Example, Outcome, Prediction, Rationale, Reference, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
@@ -65,8 +65,11 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
             &options.encoder,
         )?);
     }
-    let embedder = encoder.as_mut().map(|encoder| encoder as &mut dyn Embed);
-    let evaluation = evaluate::evaluate(&input, &options, job.config.seed, embedder, observe)?;
+    let models = Models {
+        encoder: encoder.as_mut().map(|encoder| encoder as &mut dyn Embed),
+        ..Models::default()
+    };
+    let evaluation = evaluate::evaluate(&input, &options, job.config.seed, models, observe)?;
     fs::write_json(&folder.join("metrics.json"), &evaluation.metrics)?;
     jsonl::write(&folder.join("pairs.jsonl"), &evaluation.pairs)?;
     Ok(Outputs::of(["metrics.json", "pairs.jsonl"]))
