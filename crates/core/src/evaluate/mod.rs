@@ -26,6 +26,7 @@ pub mod split;
 pub mod statistics;
 pub mod summary;
 mod system;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod vectors;
