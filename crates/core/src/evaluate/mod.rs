@@ -6,6 +6,7 @@
 //! An example without a number is counted with its reason, never dropped and never NaN.
 
 pub mod assignment;
+pub mod agreement;
 pub mod baseline;
 pub mod bertscore;
 pub mod bleu;
@@ -32,6 +33,7 @@ pub mod split;
 pub mod statistics;
 pub mod summary;
 mod system;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod vectors;
