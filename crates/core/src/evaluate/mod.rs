@@ -20,6 +20,7 @@ mod grounding;
 pub mod label;
 mod material;
 mod measure;
+pub mod meteor;
 pub mod pair;
 pub mod porter;
 mod resample;
@@ -34,6 +35,8 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod vectors;
+pub mod wordnet;
+pub mod words;
 
 use std::collections::BTreeMap;
 
