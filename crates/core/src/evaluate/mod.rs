@@ -22,6 +22,7 @@ pub mod label;
 mod material;
 mod measure;
 pub mod nli;
+pub mod meteor;
 pub mod pair;
 pub mod porter;
 mod resample;
@@ -37,6 +38,8 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod vectors;
+pub mod wordnet;
+pub mod words;
 
 use std::collections::BTreeMap;
 
