@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod bertscore;
 pub mod bleu;
 pub mod bootstrap;
+pub mod causal;
 pub mod cec;
 pub mod column;
 pub mod compare;

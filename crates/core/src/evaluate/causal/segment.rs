@@ -1,0 +1,661 @@
+//! A sentence as clauses and the words that join them.
+
+use std::ops::Range;
+
+use super::lexicon::{Form, Item, Kind, Lexicon};
+use super::token::{
+    COMPARATIVES, Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary, is_negator, is_preposition, is_pronoun,
+};
+
+/// How a segment stands to what is before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// The first words of the sentence.
+    First,
+    /// The main clause after a subordinate one.
+    Main,
+    /// It is the cause of the clause that it belongs to.
+    Cause,
+    /// It is a condition of that clause, or comes before it in time.
+    Condition,
+    /// That clause holds all the same.
+    Concession,
+    /// A phrase that names the cause of that clause.
+    Phrase,
+    /// It is the effect of what is before it.
+    Result,
+    /// It does not follow from what is before it.
+    Contrast,
+    /// It comes after what is before it.
+    And,
+    /// It says something about the whole clause before it: `, which ...`, `, leaving ...`.
+    Comment,
+}
+
+impl Join {
+    pub(super) fn is_subordinate(self) -> bool {
+        matches!(self, Self::Cause | Self::Condition | Self::Concession | Self::Phrase)
+    }
+}
+
+/// Words that stand together, and what joins them to the rest.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) join: Join,
+    /// A subordinate segment before its main clause.
+    pub(super) is_initial: bool,
+    pub(super) is_negated: bool,
+    /// Places of its tokens.
+    pub(super) range: Range<usize>,
+    pub(super) connective: Range<usize>,
+}
+
+/// Cuts a sentence into its segments.
+pub(super) fn segments(tokens: &[Token], lexicon: &Lexicon) -> Vec<Segment> {
+    Cutter { tokens, lexicon, segments: Vec::new(), degree: None, current: Segment::first() }.cut()
+}
+
+impl Segment {
+    fn first() -> Self {
+        Self { join: Join::First, is_initial: false, is_negated: false, range: 0..0, connective: 0..0 }
+    }
+}
+
+struct Cutter<'a> {
+    tokens: &'a [Token],
+    lexicon: &'a Lexicon,
+    segments: Vec<Segment>,
+    /// Where the `that` of `so ... that` stands.
+    degree: Option<usize>,
+    current: Segment,
+}
+
+/// A connective at a place: how many tokens, and what it does.
+struct Cue {
+    n: usize,
+    join: Join,
+}
+
+impl<'a> Cutter<'a> {
+    fn cut(mut self) -> Vec<Segment> {
+        let mut at = 0;
+        while at < self.tokens.len() {
+            at = self.step(at);
+        }
+        self.close(self.tokens.len());
+        self.segments
+    }
+
+    /// Looks at one place; gives the next one to look at.
+    fn step(&mut self, at: usize) -> usize {
+        if self.degree == Some(at) {
+            self.open(at, Cue { n: 1, join: Join::Result });
+            return at + 1;
+        }
+        if self.ends_initial(at) {
+            self.close(at);
+            let start = if is_comma(&self.tokens[at]) { at + 1 } else { at };
+            self.current = Segment { join: Join::Main, range: start..start, ..Segment::first() };
+            return at + 1;
+        }
+        if let Some(cue) = self.adverb(at) {
+            return at + cue;
+        }
+        if let Some(cue) = self.connective(at).or_else(|| self.boundary(at)) {
+            let next = at + cue.n;
+            self.open(at, cue);
+            return next;
+        }
+        at + 1
+    }
+
+    /// Ends the current segment before `end`, and keeps it if it says anything.
+    fn close(&mut self, end: usize) {
+        let mut range = self.current.range.start..end;
+        while range.end > range.start && is_glue(&self.tokens[range.end - 1]) {
+            range.end -= 1;
+        }
+        while range.start < range.end && self.tokens[range.start].is_mark() {
+            range.start += 1;
+        }
+        self.current.range = range.clone();
+        if !range.is_empty() {
+            self.segments.push(self.current.clone());
+        }
+    }
+
+    /// Ends the current segment and begins one with this connective.
+    fn open(&mut self, at: usize, cue: Cue) {
+        self.close(at);
+        let was_empty = self.current.range.is_empty();
+        let is_after_negator = self.is_after_negator(at);
+        let is_initial = cue.join.is_subordinate() && was_empty;
+        self.current = Segment {
+            join: cue.join,
+            is_initial,
+            is_negated: is_after_negator,
+            range: at + cue.n..at + cue.n,
+            connective: at..at + cue.n,
+        };
+    }
+
+    /// `not because`, but not `not only because`.
+    fn is_after_negator(&self, at: usize) -> bool {
+        let mut place = at;
+        while place > 0 && (is_adverb(&self.tokens[place - 1]) || self.tokens[place - 1].is_any(&["simply", "merely"])) {
+            if self.tokens[place - 1].is_any(&["only", "just"]) && place >= 2 && self.tokens[place - 2].is("not") {
+                return false;
+            }
+            place -= 1;
+        }
+        place > 0 && self.tokens[place - 1].is_any(&["not", "never", "isn't", "wasn't", "hardly", "scarcely"])
+    }
+
+    fn words(&self, range: Range<usize>) -> &'a [Token] {
+        &self.tokens[range]
+    }
+
+    /// Where the clause that begins at `at` ends at the latest: the next mark.
+    fn next_mark(&self, at: usize) -> usize {
+        (at..self.tokens.len()).find(|&at| self.tokens[at].is_mark() && !self.tokens[at].is("'")).unwrap_or(self.tokens.len())
+    }
+
+    /// Whether there is a finite verb between `at` and the next mark.
+    fn clause_follows(&self, at: usize) -> bool {
+        finite_verb(self.words(at..self.next_mark(at)), self.lexicon).is_some()
+    }
+
+    /// Whether the current segment has a finite verb before `at`.
+    fn clause_before(&self, at: usize) -> bool {
+        let start = self.current.range.start.min(at);
+        self.is_second_predicate() && at > start || finite_verb(self.words(start..at), self.lexicon).is_some()
+    }
+
+    /// Whether the current segment begins with its verb: `and made the ice melt`.
+    fn is_second_predicate(&self) -> bool {
+        let start = self.current.range.start;
+        self.current.join == Join::And && self.tokens.get(start).is_some_and(|token| {
+            let forms = self.lexicon.forms(&token.word);
+            is_finite_auxiliary(token) || forms.contains(Form::Past) || forms.contains(Form::Third)
+        })
+    }
+
+    fn is_empty_before(&self, at: usize) -> bool {
+        self.words(self.current.range.start.min(at)..at).iter().all(|token| is_glue(token) || token.is_mark())
+    }
+
+    fn before(&self, at: usize) -> Option<&'a Token> {
+        at.checked_sub(1).map(|at| &self.tokens[at])
+    }
+
+    fn follows_any(&self, at: usize, words: &[&str]) -> bool {
+        self.before(at).is_some_and(|token| token.is_any(words))
+    }
+
+    fn after(&self, at: usize) -> Option<&'a Token> {
+        self.tokens.get(at)
+    }
+
+    /// Whether an initial subordinate segment ends at this comma.
+    fn ends_initial(&self, at: usize) -> bool {
+        let segment = &self.current;
+        if !segment.is_initial {
+            return false;
+        }
+        let inside = self.words(segment.range.start..at);
+        if inside.is_empty() {
+            return false;
+        }
+        if is_comma(&self.tokens[at]) {
+            let goes_on = self.after(at + 1).is_some_and(|next| next.is_any(&["and", "or", "who", "which", "where", "whose", "whom"]));
+            let rest = self.words(at + 1..self.tokens.len());
+            let later = self.next_mark(at + 1);
+            let is_half = self.tokens[segment.connective.start].is("the");
+            let is_list = finite_verb(inside, self.lexicon).is_none() && finite_verb(&rest[..later - at - 1], self.lexicon).is_none() && later + 1 < self.tokens.len();
+            return !goes_on && !is_list && (is_half || finite_verb(rest, self.lexicon).is_some());
+        }
+        // "Due to tinnitus many retired welders sleep lightly."
+        let no_comma = !self.tokens[at..].iter().any(is_comma);
+        let begins_noun = is_determiner(&self.tokens[at]) || self.tokens[at].is_any(&["they", "he", "she", "we", "it"]);
+        segment.join == Join::Phrase
+            && no_comma
+            && begins_noun
+            && inside.last().is_some_and(|last| !is_preposition(last) && !is_determiner(last) && !last.is_any(&["and", "not", "how", "all"]))
+            && self.clause_follows(at)
+            && finite_verb(inside, self.lexicon).is_none()
+    }
+
+    fn connective_is(&self, words: &[&str]) -> bool {
+        let range = &self.current.connective;
+        range.len() == 1 && self.tokens[range.start].is_any(words)
+    }
+
+    /// Words inside a clause that make it an effect: `therefore`, and `as a result` at its end.
+    fn adverb(&mut self, at: usize) -> Option<usize> {
+        let item = self.item(at, Kind::Result)?;
+        let n = item.rest.len() + 1;
+        let is_last = self.after(at + n).is_none_or(|next| next.is_mark() || next.is("and"));
+        let is_empty = self.is_empty_before(at);
+        let can_be_effect = !self.current.join.is_subordinate() && self.current.join != Join::Result;
+        let floats = self.tokens[at].is_any(&["therefore", "thus", "hence", "consequently", "accordingly", "thereby"]) && n == 1;
+        let floats = floats || (n == 2 && self.tokens[at].is("in") && self.tokens[at + 1].is("turn"));
+        let is_middle = floats && !is_empty && !self.clause_before_aux(at);
+        let anaphor = self.tokens[at + n - 1].is_any(&["it", "this", "that", "them", "result", "consequence", "reason", "account", "turn", "response", "way", "which"]);
+        let is_trailing = is_last && !is_empty && anaphor && n >= 2 && self.clause_before(at);
+        if can_be_effect && (is_middle || is_trailing) {
+            self.current.join = Join::Result;
+            self.current.connective = at..at + n;
+            return Some(n);
+        }
+        None
+    }
+
+    /// Whether the clause has its finite verb already, an auxiliary aside: "were therefore kept".
+    fn clause_before_aux(&self, at: usize) -> bool {
+        let end = if self.before(at).is_some_and(is_finite_auxiliary) { at - 1 } else { at };
+        self.clause_before(end)
+    }
+
+    /// The longest item of a kind that stands at this place.
+    fn item(&self, at: usize, kind: Kind) -> Option<&'a Item> {
+        self.lexicon.items(&self.tokens[at].word).iter().find(|item| item.kind == kind && self.fits(at, item))
+    }
+
+    fn fits(&self, at: usize, item: &Item) -> bool {
+        self.tokens.len() > at + item.rest.len() && item.rest.iter().zip(&self.tokens[at + 1..]).all(|(word, token)| token.is(word))
+    }
+
+    /// A connective of the lexicon at this place, if it is one here.
+    fn connective(&mut self, at: usize) -> Option<Cue> {
+        let items = self.lexicon.items(&self.tokens[at].word);
+        let fitting = items.iter().filter(|item| !item.kind.is_verb() && self.fits(at, item));
+        let fitting: Vec<(Kind, usize)> = fitting.map(|item| (item.kind, item.rest.len() + 1)).collect();
+        for (kind, n) in fitting {
+            let join = match kind {
+                Kind::CauseClause => self.cause_clause(at, n),
+                Kind::Condition => self.condition(at, n),
+                Kind::Concession => self.concession(at, n),
+                Kind::CausePhrase => self.cause_phrase(at, n),
+                Kind::Result => self.result(at, n),
+                Kind::Contrast => self.contrast(at, n),
+                _ => None,
+            };
+            if let Some(join) = join {
+                return Some(Cue { n, join });
+            }
+        }
+        None
+    }
+
+    fn cause_clause(&self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        let word = self.tokens[at].word.as_str();
+        let after_comma = self.follows_any(at, &[",", ";", "(", "\u{2014}", "\u{2013}", "-"]);
+        let is_clause = self.clause_follows(at + n);
+        match (word, n) {
+            ("since", 1) => (!next.is_number() && !next.is_any(&["then", "last", "late", "early"]) && is_clause).then_some(Join::Cause),
+            ("for", 1) => {
+                let begins = is_determiner(next) || is_pronoun(next) || !is_preposition(next);
+                (after_comma && begins && is_clause && self.clause_before(at - 1) && !self.is_ing(at + n)).then_some(Join::Cause)
+            }
+            ("as", 1) => {
+                let barred = next.is_any(&["well", "if", "though", "such", "far", "to", "of", "many", "much", "soon", "long", "part", "for", "in", "usual", "ever", "before", "always"]);
+                let pair = self.words(at.saturating_sub(7)..at).iter().any(|token| token.is_any(&["as", "same"]))
+                    || self.follows_any(at, &["such", "known", "regarded", "just", "so", "serve", "serves", "same", "twice", "much"]);
+                if barred || pair || !is_clause {
+                    return None;
+                }
+                if self.is_empty_before(at) || !after_comma {
+                    return self.as_condition(at);
+                }
+                Some(Join::Cause)
+            }
+            ("in", 2) => (after_comma || is_pronoun(next)).then_some(Join::Cause).filter(|_| is_clause),
+            _ => Some(Join::Cause),
+        }
+    }
+
+    /// `as` without a comma before it: only before a whole clause.
+    fn as_condition(&self, at: usize) -> Option<Join> {
+        let next = self.after(at + 1)?;
+        (is_determiner(next) || is_pronoun(next) || self.is_empty_before(at) || !is_preposition(next)).then_some(Join::Condition)
+    }
+
+    fn is_ing(&self, at: usize) -> bool {
+        self.after(at).is_some_and(|token| token.word.len() > 4 && token.word.ends_with("ing") && !token.is_any(&["nothing", "something", "anything", "everything", "evening", "morning", "spring", "during", "thing", "things", "building"]))
+    }
+
+    fn condition(&self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        if next.is_mark() {
+            return None;
+        }
+        let word = self.tokens[at].word.as_str();
+        let is_clause = self.clause_follows(at + n);
+        let starts = self.is_empty_before(at);
+        let yes = match (word, n) {
+            ("with", 1) => starts && self.next_mark(at) < self.tokens.len() - 1 && is_comma(&self.tokens[self.next_mark(at)]),
+            ("without", 1) => {
+                if starts {
+                    return Some(Join::Condition);
+                }
+                if !self.is_ing(at + n) {
+                    return None;
+                }
+                let negated = self.words(self.current.range.start..at).iter().any(is_negator);
+                return Some(if negated { Join::Condition } else { Join::Contrast });
+            }
+            ("on" | "upon", 1) => self.is_ing(at + n) && !self.follows_any(at, &["keep", "keeps", "kept", "depend", "depends", "based", "insist", "insists"]),
+            ("after", 1) => !self.follows_any(at, &["one", "soon", "long", "shortly", "day", "year", "time", "named", "look", "looks"]) && !next.is_any(&["another", "all", "dark", "that"]),
+            ("once", 1) => (is_clause || starts) && !self.follows_any(at, &["at", "all", "only", "than"]) && !next.is_any(&["a", "every", "more", "again", "in"]),
+            ("if", 1) => (is_clause || starts) && !self.follows_any(at, &["as", "even", "ask", "asked", "wonder", "see", "know"]),
+            ("where", 1) => is_clause && (starts || !self.follows_any(at, &[",", "is", "was", "know", "known"])),
+            ("when", 1) => (is_clause || starts) && !self.follows_any(at, &["even", "know", "of", "about"]),
+            ("the", _) => is_clause,
+            ("so" | "as", _) => is_clause,
+            ("every" | "each", _) => is_clause,
+            _ => true,
+        };
+        yes.then_some(Join::Condition)
+    }
+
+    fn concession(&self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        let single = n == 1 && self.tokens[at].is("though");
+        (!next.is_mark() && !(single && self.follows_any(at, &["as", "even"]))).then_some(Join::Concession)
+    }
+
+    fn cause_phrase(&self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        if next.is_mark() || (n == 2 && self.tokens[at].is("due") && is_date(next)) {
+            return None;
+        }
+        let starts = self.is_empty_before(at);
+        let barred = self.follows_any(at, &["from", "keep", "keeps", "kept"]);
+        let yes = match (self.tokens[at].word.as_str(), n) {
+            ("through" | "from", 1) => {
+                let prevents = self.words(self.current.range.start..at).iter().any(|token| {
+                    ["keep", "kept", "prevent", "stop", "discourag", "deter", "protect", "free", "sav", "spar", "hinder", "com", "result", "stem", "aris", "block", "return", "recover", "far", "differ", "barr", "excus", "refrain", "retir", "resign"]
+                        .iter()
+                        .any(|stem| token.word.starts_with(stem))
+                });
+                self.is_ing(at + n) && !prevents && self.clause_before(at) || (starts && self.tokens[at].is("through") && self.starts_sentence(at))
+            }
+            ("by", 1) => self.is_ing(at + n) && (starts || !self.is_passive_before(at)),
+            ("following" | "amid", 1) => starts || self.follows_any(at, &[","]),
+            ("out", 2) => !self.words(self.current.range.start..at).iter().any(|token| token.is_any(&["came", "come", "comes", "grew", "grow", "grows", "run", "ran", "moved", "move", "get", "got", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "nineteen", "pulled", "drive", "drives", "drove", "drained", "out", "way", "went", "go", "moving", "put", "driven", "arose"])) && !starts,
+            ("down", 2) => self.follows_any(at, &["is", "was", "are", "were", "be", "been", "partly", "largely", "mostly", "mainly", "not"]),
+            ("with", _) => !barred,
+            _ => true,
+        };
+        yes.then_some(Join::Phrase)
+    }
+
+    fn starts_sentence(&self, at: usize) -> bool {
+        self.segments.is_empty() && self.is_empty_before(at)
+    }
+
+    /// Whether the clause is passive so far, so that `by` names who does it.
+    fn is_passive_before(&self, at: usize) -> bool {
+        let words = self.words(self.current.range.start..at);
+        words.windows(2).any(|pair| is_be(&pair[0]) && is_participle(&pair[1], self.lexicon))
+            || words.windows(3).any(|three| is_be(&three[0]) && is_participle(&three[2], self.lexicon))
+    }
+
+    fn result(&mut self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        let word = self.tokens[at].word.as_str();
+        let after_break = self.is_empty_before(at) || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}", "-", ":"]);
+        let is_clause = self.clause_follows(at + n) || self.clause_follows(self.next_mark(at + n) + 1);
+        let yes = match (word, n) {
+            _ if self.current.join.is_subordinate() && self.is_empty_before(at) => false,
+            ("so", 1) => {
+                if let Some(that) = self.degree_end(at) {
+                    self.degree = Some(that);
+                    return None;
+                }
+                let adverbial = next.is_any(&["far", "long", "as", "on", "called", "to", "forth", "doing"]) || (next.is_any(&["much", "many"]) && !after_break);
+                let begins = is_pronoun(next) || (is_determiner(next) && !next.is_any(&["much", "many", "few"]));
+                !adverbial && !self.follows_any(at, &["do", "does", "did", "even", "or", "and/or", "not", "is", "was", "ever"]) && (after_break || begins) && is_clause
+            }
+            ("such", 2) => is_clause,
+            ("until", 1) => is_clause && self.clause_before(at) && !self.follows_any(at, &["not"]),
+            ("then" | "now" | "soon" | "still" | "eventually" | "ultimately", 1) => after_break && !self.is_empty_sentence(at) && is_clause,
+            ("enough", 2) => self.clause_before(at),
+            ("for" | "from" | "through", 2) => false,
+            ("with", 2) => after_break,
+            _ => true,
+        };
+        yes.then_some(Join::Result)
+    }
+
+    /// Nothing stands before it in the sentence.
+    fn is_empty_sentence(&self, at: usize) -> bool {
+        self.segments.is_empty() && self.is_empty_before(at)
+    }
+
+    /// The `that` which ends `so ... that`, before the next comma and before a clause.
+    fn degree_end(&self, at: usize) -> Option<usize> {
+        let next = self.after(at + 1)?;
+        if next.is("that") || is_pronoun(next) || (is_determiner(next) && !next.is_any(&["much", "many", "few"])) {
+            return None;
+        }
+        let end = self.next_mark(at);
+        (at + 2..end.min(at + 24)).find(|&place| self.tokens[place].is("that") && self.clause_follows(place + 1) && !self.clause_is_relative(at, place))
+    }
+
+    /// Whether `that` belongs to a noun inside the degree phrase: hard to tell, so only where a verb follows at once.
+    fn clause_is_relative(&self, at: usize, that: usize) -> bool {
+        let next = self.after(that + 1);
+        that > at + 3 && next.is_some_and(|next| is_finite_auxiliary(next) || self.lexicon.forms(&next.word).contains(Form::Third))
+    }
+
+    fn contrast(&self, at: usize, n: usize) -> Option<Join> {
+        let next = self.after(at + n)?;
+        let after_break = self.is_empty_before(at) || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}"]);
+        let yes = match (self.tokens[at].word.as_str(), n) {
+            ("but", _) => !self.follows_any(at, &["nothing", "all", "none", "anything", "everything", "nobody"]) && !next.is_any(&["for", "rather"]),
+            ("yet" | "still" | "however", 1) => after_break && !next.is_mark() || (self.tokens[at].is("however") && self.is_empty_before(at)),
+            _ => true,
+        };
+        yes.then_some(Join::Contrast)
+    }
+
+    /// Marks, `and`, `, which`, participles: joins that no word of the lexicon makes.
+    fn boundary(&mut self, at: usize) -> Option<Cue> {
+        let token = &self.tokens[at];
+        if token.is_any(&[";", "\u{2014}", "\u{2013}", "-", ":"]) && !self.is_empty_before(at) {
+            let join = if token.is(";") { Join::And } else { Join::First };
+            return Some(Cue { n: 1, join });
+        }
+        if let Some(cue) = self.comparative(at).or_else(|| self.inversion(at)).or_else(|| self.opening_participle(at)) {
+            return Some(cue);
+        }
+        if token.is("and") {
+            return self.and(at);
+        }
+        if is_comma(token) {
+            return self.comma(at);
+        }
+        None
+    }
+
+    /// `, and` before a clause, and ` and ` before a verb.
+    fn and(&self, at: usize) -> Option<Cue> {
+        if self.current.is_initial || !self.clause_before(at) {
+            return None;
+        }
+        let mut next = at + 1;
+        while self.tokens.get(next).is_some_and(is_adverb) {
+            next += 1;
+        }
+        let end = self.clause_end(next);
+        // A verb right after `and` has its subject before it, so a token is lent to it.
+        let is_verb_next = next < end && self.is_second_verb(next);
+        let is_clause = finite_verb(self.words(next..end), self.lexicon).is_some();
+        let after_comma = self.follows_any(at, &[","]);
+        if self.current.join.is_subordinate() && !after_comma {
+            return None;
+        }
+        let begins_noun = self.after(next).is_some_and(|token| is_determiner(token) || is_pronoun(token) || token.is_capital) || after_comma;
+        let near = finite_verb(self.words(next..end.min(next + 8)), self.lexicon).is_some();
+        (is_verb_next || (is_clause && (after_comma || (begins_noun && near)) || (near && self.strong_clause(next, end)))).then_some(Cue { n: 1, join: Join::And })
+    }
+
+    fn strong_clause(&self, start: usize, end: usize) -> bool {
+        let words = self.words(start..end);
+        finite_verb(words, self.lexicon).is_some_and(|verb| is_finite_auxiliary(&words[verb]) || self.lexicon.forms(&words[verb].word).contains(Form::Past))
+    }
+
+    fn clause_end(&self, at: usize) -> usize {
+        self.next_mark(at)
+    }
+
+    /// Whether the word can be the verb of a second predicate: a past, a third person, an auxiliary.
+    fn is_second_verb(&self, at: usize) -> bool {
+        let token = &self.tokens[at];
+        let forms = self.lexicon.forms(&token.word);
+        let after = self.after(at + 1);
+        let is_noun = after.is_some_and(is_finite_auxiliary);
+        if is_finite_auxiliary(token) {
+            return true;
+        }
+        if is_noun {
+            return false;
+        }
+        let past = forms.contains(Form::Past) || (token.word.len() > 4 && token.word.ends_with("ed"));
+        let after_plural = forms.contains(Form::Third) && !past && self.tokens[at.saturating_sub(2)].word.ends_with('s');
+        if after_plural && after.is_none_or(|next| next.is_mark() || !(is_determiner(next) || is_pronoun(next) || is_preposition(next))) {
+            return false;
+        }
+        if past || forms.contains(Form::Third) {
+            // The first verb of the clause stands in the same form.
+            let words = self.words(self.current.range.start..at - 1);
+            return words.iter().enumerate().any(|(place, first)| {
+                is_finite(words, place, self.lexicon) && {
+                    let first_forms = self.lexicon.forms(&first.word);
+                    let first_past = first_forms.contains(Form::Past) || first.word.ends_with("ed") || first.is_any(&["was", "were", "had", "did"]);
+                    let first_third = first_forms.contains(Form::Third) || first.is_any(&["is", "has", "does"]);
+                    (past && first_past) || (forms.contains(Form::Third) && first_third) || (past && first.is_any(&["is", "are", "was", "were", "has", "have", "had"]))
+                }
+            });
+        }
+        if forms.contains(Form::Base) {
+            let words = self.words(self.current.range.start..at - 1);
+            let next_is_object = after.is_some_and(|next| is_determiner(next) || is_pronoun(next));
+            return next_is_object && finite_verb(words, self.lexicon).is_some_and(|verb| {
+                self.lexicon.forms(&words[verb].word).contains(Form::Base) || words[verb].is_any(&["can", "may", "will", "would", "could", "might", "must"])
+            });
+        }
+        false
+    }
+
+    /// A comma before a clause, `which`, or a participle.
+    fn comma(&mut self, at: usize) -> Option<Cue> {
+        let next = self.after(at + 1)?;
+        if self.current.is_initial {
+            return None;
+        }
+        let end = self.next_mark(at + 1);
+        let tokens = self.tokens;
+        let words = &tokens[at + 1..end];
+        if words.iter().take(4).any(|token| token.is_any(&["which", "whom"])) && !next.is("which") {
+            return None;
+        }
+        let absolute = words.iter().position(|token| token.is_any(&["having", "being"]));
+        if absolute.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none()) && self.clause_before(at) {
+            return Some(Cue { n: 1, join: Join::Cause });
+        }
+        if next.is("which") && self.clause_before(at) {
+            return Some(Cue { n: 1, join: Join::Comment });
+        }
+        if self.is_ing(at + 1) || (next.is("thus") && self.is_ing(at + 2)) {
+            let is_causal = self.lexicon.items(&next.word).iter().any(|item| item.kind == Kind::CauseVerb);
+            return (is_causal && self.clause_before(at)).then_some(Cue { n: 1, join: Join::Comment });
+        }
+        if next.is_any(&["and", "or", "but", "who", "whose", "where", "whom", "not", "nor"]) || self.connects(at + 1) {
+            return None;
+        }
+        let is_clause = finite_verb(words, self.lexicon).is_some() && !is_preposition(next);
+        let is_second = end > at + 1 && !is_finite_auxiliary(&self.tokens[at + 1]) && self.is_second_verb(at + 1) && self.after(at + 1).is_some_and(|token| !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and")));
+        (self.clause_before(at) && (is_clause || is_second)).then_some(Cue { n: 1, join: Join::And })
+    }
+
+    /// Whether a connective of the lexicon stands here; it makes its own cut.
+    fn connects(&mut self, at: usize) -> bool {
+        self.connective(at).is_some()
+    }
+
+    /// `the more A, the more B`, and `B the more A`.
+    fn comparative(&self, at: usize) -> Option<Cue> {
+        if !self.is_comparative(at) {
+            return None;
+        }
+        if self.is_empty_before(at) && self.segments.iter().all(|segment| segment.join != Join::Condition || !segment.is_initial) {
+            let pair = (at + 2..self.tokens.len()).find(|&place| is_comma(&self.tokens[place]) && self.is_comparative(place + 1));
+            return pair.map(|_| Cue { n: 1, join: Join::Condition });
+        }
+        let is_second_half = self.current.join == Join::Main;
+        let words = self.words(self.current.range.start.min(at)..at);
+        let has_comparative = words.iter().any(|token| token.is_any(COMPARATIVES));
+        (!is_second_half && has_comparative && self.clause_before(at) && self.clause_follows(at + 1) && !self.follows_any(at, &["of", "in", "by", ","]))
+            .then_some(Cue { n: 1, join: Join::Condition })
+    }
+
+    fn is_comparative(&self, at: usize) -> bool {
+        self.tokens.get(at).is_some_and(|token| token.is("the")) && self.after(at + 1).is_some_and(|next| next.is_any(COMPARATIVES))
+    }
+
+    /// `Had it been smaller, ...`, and `..., had it been smaller`.
+    fn inversion(&self, at: usize) -> Option<Cue> {
+        if !self.tokens[at].is_any(&["had", "were", "should"]) {
+            return None;
+        }
+        let next = self.after(at + 1)?;
+        if self.is_empty_before(at) && self.starts_sentence(at) && !self.tokens.last().is_some_and(|last| last.is("?")) {
+            return Some(Cue { n: 1, join: Join::Condition });
+        }
+        let would = self.words(self.current.range.start..at).iter().any(|token| token.is_any(&["would", "wouldn't", "could", "couldn't"]));
+        let subject = is_pronoun(next) || is_determiner(next);
+        (would && subject && self.tokens[at].is("had") && self.tokens[at..].iter().any(|token| token.is_any(&["been", "not"]) || self.lexicon.forms(&token.word).contains(Form::Participle)))
+            .then_some(Cue { n: 1, join: Join::Condition })
+    }
+
+    /// `Kept indoors too long, the goats ...`, `Having used it, they ...`.
+    fn opening_participle(&self, at: usize) -> Option<Cue> {
+        let starts = self.is_empty_before(at) && (self.segments.is_empty() || self.current.join == Join::And);
+        if !starts || self.current.join.is_subordinate() || self.current.join == Join::Comment {
+            return None;
+        }
+        let token = &self.tokens[at];
+        let forms = self.lexicon.forms(&token.word);
+        let is_participle = self.is_ing(at) || forms.contains(Form::Participle) || (token.word.len() > 4 && token.word.ends_with("ed"));
+        let comma = self.next_mark(at);
+        let is_phrase = comma < self.tokens.len() && is_comma(&self.tokens[comma]) && comma > at + 1;
+        let main = self.after(comma + 1)?;
+        let begins = is_determiner(main) || is_pronoun(main) || main.is_capital || self.clause_follows(comma + 1);
+        let inside = self.words(at + 1..comma.max(at + 1));
+        (is_participle && is_phrase && begins && finite_verb(inside, self.lexicon).is_none() && !main.is_any(&["and", "or", "which", "who"]) && self.clause_follows(comma + 1))
+            .then_some(Cue { n: 0, join: Join::Condition })
+    }
+}
+
+fn is_glue(token: &Token) -> bool {
+    token.is_mark() || token.is_any(&["and", "but", "or", "though", "although", "yet", "not", "only", "just", "partly", "simply", "mainly", "largely", "merely", "mostly", "perhaps", "precisely", "exactly", "chiefly"])
+}
+
+fn is_be(token: &Token) -> bool {
+    token.is_any(&["is", "are", "was", "were", "be", "been", "being", "isn't", "aren't", "wasn't", "weren't"])
+}
+
+fn is_participle(token: &Token, lexicon: &Lexicon) -> bool {
+    lexicon.forms(&token.word).contains(Form::Participle) || (token.word.len() > 4 && token.word.ends_with("ed"))
+}
+
+fn is_date(token: &Token) -> bool {
+    token.is_number()
+        || token.is_any(&[
+            "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "january", "february", "march", "april", "may",
+            "june", "july", "august", "september", "october", "november", "december", "today", "tomorrow", "be", "start", "begin", "open", "arrive",
+        ])
+}
