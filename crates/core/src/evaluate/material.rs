@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::baseline::OTHER_REFERENCE;
 use super::cec::Similarities;
+use super::links::Links;
 use super::nli::Judgements;
 use super::sentences::Sentences;
 use super::system::System;
@@ -21,6 +22,8 @@ pub(super) struct Material {
     pub(super) vectors: Option<Vectors>,
     /// Where BERTScore is asked for.
     pub(super) tokens: Option<bertscore::Scores>,
+    /// Where causal links are compared.
+    pub(super) links: Option<Links>,
     /// Where an inference model is asked.
     pub(super) judgements: Option<Judgements>,
     /// The mean CEC of two explanations of different claims; none below two references.
@@ -38,6 +41,7 @@ impl Material {
         let wants = |metric| options.metrics.contains(&metric);
         let with_claims = wants(MetricName::Roscoe);
         let sentences = Sentences::new(texts(input, systems, with_claims), input.sentences);
+        let mut links = None;
         let mut vectors = None;
         if options.metrics.iter().any(|metric| metric.needs_vectors()) {
             let embedder = needed(&mut models.encoder)?;
@@ -47,6 +51,11 @@ impl Material {
                 sources = input.examples.iter().map(source).collect();
                 strings.extend(sources.iter().map(String::as_str));
                 strings.extend(texts(input, systems, false));
+            }
+            if wants(MetricName::Causal) {
+                let texts = texts(input, systems, false);
+                let found = Links::new(texts, &sentences, options.causal);
+                strings.extend(links.insert(found).phrases());
             }
             vectors = Some(Vectors::new(strings.into_iter(), embedder, observe)?);
         }
@@ -74,6 +83,7 @@ impl Material {
             sentences,
             vectors,
             tokens,
+            links,
             judgements,
             floor: None,
         };
@@ -98,7 +108,8 @@ impl Material {
         self.known().of(text)
     }
 
-    fn known(&self) -> &Vectors {
+    /// All vectors; they are there where a metric compares strings.
+    pub(super) fn known(&self) -> &Vectors {
         let vectors = self.vectors.as_ref();
         vectors.expect("strings are embedded before a metric compares them")
     }

@@ -6,16 +6,20 @@
 use std::collections::BTreeMap;
 
 use super::bootstrap::Bootstrap;
+use super::causal::Comparison;
 use super::cec::{self, Cec, Similarities};
 use super::column::{Column, Statistic, Unscored};
 use super::label::{self, Names};
+use super::links::{self, Links};
 use super::material::{self, Material};
 use super::nli::{Judged, Judgements};
-use super::pair::{Alignment, PairRecord, Triple};
+use super::pair::{Alignment, PairRecord, PairValue, Triple};
 use super::signature::Signature;
 use super::summary::Measured;
 use super::system::System;
-use super::{EvaluateOptions, Input, MetricName, bleu, grounding, roscoe, rouge, split_name};
+use super::{
+    EvaluateOptions, Input, MetricName, bleu, grounding, meteor, roscoe, rouge, split_name,
+};
 use crate::record::{Example, Prediction};
 
 /// What is needed to measure any pair.
@@ -31,6 +35,7 @@ pub(super) struct Measure<'a> {
 struct Said {
     statistics: Vec<Result<Statistic, Unscored>>,
     alignment: Option<Alignment>,
+    links: Option<Comparison>,
 }
 
 /// One explanation and what it is compared with.
@@ -107,11 +112,17 @@ impl<'a> Measure<'a> {
                 metrics: BTreeMap::new(),
                 unscored: BTreeMap::new(),
                 alignment: None,
+                links: None,
             };
             let mut at = 0;
             for metric in &wanted {
                 let said = self.say(*metric, (n, place), system.prediction(&example.id));
                 record.alignment = record.alignment.or(said.alignment);
+                if let Some(links) = said.links {
+                    let counts = PairValue::Links(links::counts(&links));
+                    record.metrics.insert("causal".to_owned(), Some(counts));
+                    record.links = Some(links.findings);
+                }
                 for statistic in said.statistics {
                     note(&mut record, &measured[at].column, &statistic);
                     measured[at].items.push(statistic);
@@ -157,6 +168,7 @@ impl<'a> Measure<'a> {
                 let stemmer = self.options.stemmer;
                 Said::scored(rouge::measure(pair.text, &pair.references, stemmer))
             }
+            MetricName::Meteor => Said::of([self.meteor(pair)]),
             MetricName::Bertscore => Said::of([self.bertscore(pair)]),
             MetricName::Cec => self.cec(pair),
             MetricName::Grounding => {
@@ -165,9 +177,23 @@ impl<'a> Measure<'a> {
                 Said::of([said.map(|(value, _)| value)])
             }
             MetricName::Repetition => Said::of([grounding::repetition(&vectors(), mode)]),
+            MetricName::Causal => self.causal(pair),
             MetricName::Roscoe => self.roscoe(pair),
             MetricName::Nli => self.nli(pair),
         }
+    }
+
+    fn meteor(&self, pair: &Pair<'_>) -> Result<Statistic, Unscored> {
+        let text = |whole| meteor::Text {
+            whole,
+            sentences: self.material.sentences.of(whole),
+        };
+        let references: Vec<_> = pair
+            .references
+            .iter()
+            .map(|reference| text(reference))
+            .collect();
+        meteor::measure(text(pair.text), &references, &self.options.meteor)
     }
 
     fn bertscore(&self, pair: &Pair<'_>) -> Result<Statistic, Unscored> {
@@ -221,7 +247,32 @@ impl<'a> Measure<'a> {
                 .chain([above])
                 .collect(),
             alignment: Some(similarities.alignment(sentences(pair.text), sentences(reference))),
+            links: None,
         }
+    }
+
+    /// Causal links against those of the main reference.
+    fn causal(&self, pair: &Pair<'_>) -> Said {
+        let (material, options) = (self.material, self.options.causal);
+        let reference = pair.references[0];
+        let (sentences, vectors) = (&material.sentences, material.known());
+        let found = self
+            .links()
+            .compare(pair.text, reference, sentences, vectors, options);
+        let similarities = Similarities::new(
+            &material.vectors_of(pair.text),
+            &material.vectors_of(reference),
+        );
+        let cec = similarities.map(|found| found.cec(self.options.cosine).symmetric);
+        Said {
+            links: Some(found.clone()),
+            ..Said::of(links::statistics(&found, cec))
+        }
+    }
+
+    fn links(&self) -> &Links {
+        let links = self.material.links.as_ref();
+        links.expect("links are found before they are compared")
     }
 
     fn nli(&self, pair: &Pair<'_>) -> Said {
@@ -295,6 +346,7 @@ impl<'a> Measure<'a> {
             MetricName::Accuracy | MetricName::MacroF1 => label::signature(column.name),
             MetricName::Bleu => bleu::signature(column.name),
             MetricName::Rouge => rouge::signature(column.name, self.options.stemmer),
+            MetricName::Meteor => meteor::signature(column.name, &self.options.meteor, splitter),
             MetricName::Bertscore => {
                 let scores = self.material.tokens.as_ref();
                 let scores = scores.expect("BERTScore has a column only where it was asked for");
@@ -306,6 +358,11 @@ impl<'a> Measure<'a> {
             }
             MetricName::Grounding | MetricName::Repetition => {
                 grounding::signature(column.name, encoder, self.options.cosine, splitter)
+            }
+            MetricName::Causal => {
+                let options = self.options.causal;
+                self.links()
+                    .signature(column.name, encoder, splitter, options)
             }
             MetricName::Roscoe => {
                 roscoe::signature(column.name, encoder, splitter, self.options.roscoe)

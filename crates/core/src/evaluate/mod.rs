@@ -5,8 +5,8 @@
 //! differences are computed from them afterwards ([`summary`]).
 //! An example without a number is counted with its reason, never dropped and never NaN.
 
-pub mod assignment;
 pub mod agreement;
+pub mod assignment;
 pub mod baseline;
 pub mod bertscore;
 pub mod bleu;
@@ -20,10 +20,11 @@ pub mod contrast;
 mod golden;
 mod grounding;
 pub mod label;
+mod links;
 mod material;
 mod measure;
-pub mod nli;
 pub mod meteor;
+pub mod nli;
 pub mod pair;
 pub mod porter;
 mod resample;
@@ -51,8 +52,10 @@ use self::bootstrap::Bootstrap;
 use self::cec::Cosine;
 use self::column::Column;
 use self::compare::compare;
+use self::links::Causal;
 use self::material::Material;
 use self::measure::Measure;
+use self::meteor::MeteorOptions;
 use self::nli::Nli;
 use self::pair::PairRecord;
 use self::roscoe::Roscoe;
@@ -150,8 +153,12 @@ pub struct EvaluateOptions {
     pub cosine: Cosine,
     /// Whether "rouge" stems words (Porter, as nltk does); off as in Hugging Face's `evaluate`.
     pub stemmer: bool,
+    /// How "meteor" counts.
+    pub meteor: MeteorOptions,
     /// How "bertscore" compares tokens.
     pub bertscore: Bertscore,
+    /// How "causal" finds and compares links.
+    pub causal: Causal,
     /// How "roscoe" scores whole texts.
     pub roscoe: Roscoe,
     /// The inference model behind "nli".
@@ -167,7 +174,9 @@ impl Default for EvaluateOptions {
             encoder: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             cosine: Cosine::default(),
             stemmer: false,
+            meteor: MeteorOptions::default(),
             bertscore: Bertscore::default(),
+            causal: Causal::default(),
             roscoe: Roscoe::default(),
             nli: Nli::default(),
             resamples: 2000,
@@ -206,6 +215,8 @@ pub enum MetricName {
     Bleu,
     /// ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum.
     Rouge,
+    /// METEOR as nltk computes it.
+    Meteor,
     /// Tokens of explanation and reference matched by their vectors.
     Bertscore,
     /// Coherence of explanations, symmetric and in both directions.
@@ -214,6 +225,8 @@ pub enum MetricName {
     Grounding,
     /// How much of an explanation repeats itself.
     Repetition,
+    /// Causal links covered, missed, turned round and denied, and CEC weighted by fidelity.
+    Causal,
     /// The scores of ROSCOE over sentence vectors.
     Roscoe,
     /// What an inference model says of explanation, evidence, reference and label.
@@ -222,29 +235,33 @@ pub enum MetricName {
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
         Self::Rouge,
+        Self::Meteor,
         Self::Bertscore,
         Self::Cec,
         Self::Grounding,
         Self::Repetition,
+        Self::Causal,
         Self::Roscoe,
         Self::Nli,
     ];
 
     /// Those that are measured unless others are asked for.
-    pub const DEFAULT: [Self; 8] = [
+    pub const DEFAULT: [Self; 10] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
         Self::Rouge,
+        Self::Meteor,
         Self::Bertscore,
         Self::Cec,
         Self::Grounding,
         Self::Repetition,
+        Self::Causal,
     ];
 
     /// The numbers that it gives for each system.
@@ -254,10 +271,12 @@ impl MetricName {
             Self::MacroF1 => &label::MACRO_F1,
             Self::Bleu => &bleu::COLUMNS,
             Self::Rouge => &rouge::COLUMNS,
+            Self::Meteor => &meteor::COLUMNS,
             Self::Bertscore => &bertscore::COLUMNS,
             Self::Cec => &cec::COLUMNS,
             Self::Grounding => &grounding::GROUNDING,
             Self::Repetition => &grounding::REPETITION,
+            Self::Causal => &links::COLUMNS,
             Self::Roscoe => &roscoe::COLUMNS,
             Self::Nli => &nli::COLUMNS,
         }
@@ -277,7 +296,7 @@ impl MetricName {
     fn needs_vectors(self) -> bool {
         matches!(
             self,
-            Self::Cec | Self::Grounding | Self::Repetition | Self::Roscoe
+            Self::Cec | Self::Grounding | Self::Repetition | Self::Causal | Self::Roscoe
         )
     }
 

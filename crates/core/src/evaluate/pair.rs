@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::causal::Finding;
+
 /// One example and one system (`pairs.jsonl`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +22,9 @@ pub struct PairRecord {
     /// Which sentence answers which, where sentences were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alignment: Option<Alignment>,
+    /// What became of each causal link, with the sentences that state it, where links were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<Finding>>,
 }
 
 impl PairRecord {
@@ -29,6 +34,7 @@ impl PairRecord {
             PairValue::Truth(truth) => Some(f64::from(u8::from(*truth))),
             PairValue::Number(number) => Some(*number),
             PairValue::Triple(triple) => Some(triple.f1),
+            PairValue::Links(links) => links.fidelity,
         }
     }
 }
@@ -43,6 +49,36 @@ pub enum PairValue {
     Number(f64),
     /// Precision, recall and F1.
     Triple(Triple),
+    /// How causal links agree.
+    Links(Links),
+}
+
+/// How the causal links of an explanation agree with those of its reference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Links {
+    /// Links found in the reference.
+    pub reference_links: usize,
+    /// Links found in the explanation.
+    pub prediction_links: usize,
+    /// Reference links that the explanation keeps.
+    pub covered: usize,
+    /// Reference links that it does not mention.
+    pub missing: usize,
+    /// Its links that the reference has nothing like.
+    pub unsupported: usize,
+    /// Reference links that it turns round.
+    pub reversed: usize,
+    /// Reference links that one text states and the other denies.
+    pub contradicted: usize,
+    /// Reference steps that it jumps over.
+    pub skipped: usize,
+    /// Covered of all reference links; null without one.
+    pub recall: Option<f64>,
+    /// Explanation links that cover one, of all its links; null without one.
+    pub precision: Option<f64>,
+    /// Covered of covered, reversed and contradicted; null where nothing was judged.
+    pub fidelity: Option<f64>,
 }
 
 /// Precision (what of the explanation is in the reference), recall (what of the reference is in
