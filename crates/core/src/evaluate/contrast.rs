@@ -67,6 +67,22 @@ pub fn values(pairs: &[PairRecord], system: &str, metric: &str) -> Vec<Option<f6
     of_system.map(|pair| pair.number(metric)).collect()
 }
 
+/// The paper's test: CEC against `BERTScore` on [`PAPER_SAMPLE`] texts of one system; `None` where
+/// fewer than two have both.
+pub fn of_paper(pairs: &[PairRecord], system: &str, seed: u64) -> Option<Contrast> {
+    let (cec, bertscore) = (
+        values(pairs, system, "cec"),
+        values(pairs, system, "bertscore"),
+    );
+    let side = |name, values| Side { name, values };
+    contrast(
+        side("CEC", &cec),
+        side("BERTScore", &bertscore),
+        PAPER_SAMPLE,
+        seed,
+    )
+}
+
 /// Tests two metrics against each other on at most `sample` examples that both score, drawn
 /// without replacement; `None` below two.
 pub fn contrast(a: Side<'_>, b: Side<'_>, sample: usize, seed: u64) -> Option<Contrast> {
@@ -150,7 +166,10 @@ impl Contrast {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::evaluate::pair::{PairValue, Triple};
 
     fn side<'a>(name: &'a str, values: &'a [Option<f64>]) -> Side<'a> {
         Side { name, values }
@@ -197,6 +216,33 @@ mod tests {
         )
         .unwrap();
         assert!(moved.t.unwrap() > 10.0 * found.t.unwrap() && (moved.sd - found.sd).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_paper_s_test_takes_both_metrics_of_one_system() {
+        let pair = |id: u32, system: &str, cec: Option<f64>| PairRecord {
+            id: id.to_string(),
+            system: system.to_owned(),
+            metrics: BTreeMap::from([
+                ("cec".to_owned(), cec.map(PairValue::Number)),
+                (
+                    "bertscore".to_owned(),
+                    Some(PairValue::Triple(Triple::new(0.5, 0.5))),
+                ),
+            ]),
+            unscored: BTreeMap::new(),
+            alignment: None,
+        };
+        let pairs = [
+            pair(1, "a", Some(0.9)),
+            pair(1, "b", Some(0.1)),
+            pair(2, "a", Some(0.7)),
+            pair(3, "a", None),
+        ];
+        let found = of_paper(&pairs, "a", 7).unwrap();
+        assert_eq!((found.n, found.of), (2, 2));
+        assert!((found.mean - 0.8).abs() < 1e-12 && (found.minus_mean - 0.5).abs() < 1e-12);
+        assert_eq!(of_paper(&pairs, "b", 7), None);
     }
 
     #[test]

@@ -384,7 +384,11 @@ pub fn evaluate(
     let summaries = systems.iter().zip(&named).zip(compared.metrics);
     let summaries = summaries.map(|((system, (_, columns)), metrics)| {
         let names = columns.iter().map(|column| column.column.name.to_owned());
-        summarise(input, system, names.zip(metrics).collect())
+        let mut summary = summarise(input, system, names.zip(metrics).collect());
+        if !system.is_baseline() {
+            summary.contrast = contrast::of_paper(&pairs, &system.name, seed);
+        }
+        summary
     });
 
     let metrics = MetricsFile {
@@ -436,6 +440,7 @@ fn summarise(
         labels,
         outcomes,
         mean_words,
+        contrast: None,
     }
 }
 

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap::Interval;
 use super::column::{Column, Statistic, Unscored};
 use super::compare::Tests;
+use super::contrast::Contrast;
 use super::label::Labels;
 use super::resample::Table;
 use super::signature::Signature;
 
 /// The version of the form of `metrics.json`.
 ///
-/// 2 added `bca` and `tests` to differences; files of version 1 are read as they are.
+/// 2 added `bca` and `tests` to differences and `contrast` to systems; files of version 1 are read as they are.
 pub const VERSION: u32 = 2;
 
 /// Everything that was measured (`metrics.json`).
@@ -60,6 +61,9 @@ pub struct SystemMetrics {
     /// Words an explanation, split at white space, over those that are not empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_words: Option<f64>,
+    /// The CEC paper's test of CEC against `BERTScore`, where both were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<Contrast>,
 }
 
 /// One metric of one system.

@@ -9,31 +9,41 @@ use crate::evaluate::statistics::kendall::Order;
 use crate::evaluate::statistics::rank::groups;
 use crate::random::Random;
 
-/// How often each item is drawn, resample by resample; the same for all metrics.
-pub(super) struct Draws(Vec<Vec<u32>>);
+/// Resamples of the items; the same for all metrics.
+///
+/// They are drawn again for each metric, which is cheap; keeping them would not be.
+pub(super) struct Draws {
+    n_items: usize,
+    options: AgreementOptions,
+}
 
 impl Draws {
     pub(super) fn new(n_items: usize, options: AgreementOptions) -> Self {
-        let mut random = Random::new(options.seed, "agreement");
-        let resamples = if n_items > 1 { options.resamples } else { 0 };
-        let draw = |_| {
-            let mut weights = vec![0; n_items];
-            for _ in 0..n_items {
-                weights[random.below(n_items)] += 1;
-            }
-            weights
-        };
-        Self((0..resamples).map(draw).collect())
+        Self { n_items, options }
     }
 
-    /// A value for each resample.
-    pub(super) fn each(&self, mut value: impl FnMut(&[u32]) -> Option<f64>) -> Vec<Option<f64>> {
-        self.0.iter().map(|weights| value(weights)).collect()
+    /// A value for each resample, from how often each item is drawn; nothing below two items,
+    /// where nothing can vary.
+    pub(super) fn each<T>(&self, mut value: impl FnMut(&[u32]) -> T) -> Vec<T> {
+        let resamples = if self.n_items > 1 {
+            self.options.resamples
+        } else {
+            0
+        };
+        let mut random = Random::new(self.options.seed, "agreement");
+        let mut weights = vec![0; self.n_items];
+        let draw = |_| {
+            weights.fill(0);
+            for _ in 0..self.n_items {
+                weights[random.below(self.n_items)] += 1;
+            }
+            value(&weights)
+        };
+        (0..resamples).map(draw).collect()
     }
 }
 
 /// A value, and the same value over each resample.
-#[derive(Default)]
 pub(super) struct Resampled {
     pub(super) value: Option<f64>,
     pub(super) draws: Vec<Option<f64>>,
@@ -60,13 +70,15 @@ impl Resampled {
 }
 
 /// What one metric says.
-#[derive(Default)]
 pub(super) struct Values {
     pub(super) pearson: Resampled,
     pub(super) spearman: Resampled,
     pub(super) kendall: Resampled,
     pub(super) pair_accuracy: Resampled,
 }
+
+/// Three correlations and the pair accuracy.
+type Said = ([Option<f64>; 3], Option<f64>);
 
 /// The candidates that one metric scores.
 pub(super) struct Column {
@@ -136,25 +148,22 @@ impl Column {
     }
 
     pub(super) fn measure(&self, draws: &Draws) -> Values {
-        let n_items = self.pairs.len();
-        let once = vec![1; n_items];
-        let mut found = Values::default();
-        [
-            found.pearson.value,
-            found.spearman.value,
-            found.kendall.value,
-        ] = self.correlations(&once);
-        found.pair_accuracy.value = self.pair_accuracy(&once);
-        for weights in &draws.0 {
-            let [pearson, spearman, kendall] = self.correlations(weights);
-            found.pearson.draws.push(pearson);
-            found.spearman.draws.push(spearman);
-            found.kendall.draws.push(kendall);
-            found.pair_accuracy.draws.push(self.pair_accuracy(weights));
+        let all = |weights: &[u32]| (self.correlations(weights), self.pair_accuracy(weights));
+        let ([pearson, spearman, kendall], pair_accuracy) = all(&vec![1; self.pairs.len()]);
+        let drawn = draws.each(all);
+        let resampled = |value, of: fn(&Said) -> Option<f64>| Resampled {
+            value,
+            draws: drawn.iter().map(of).collect(),
+        };
+        Values {
+            pearson: resampled(pearson, |said| said.0[0]),
+            spearman: resampled(spearman, |said| said.0[1]),
+            kendall: resampled(kendall, |said| said.0[2]),
+            pair_accuracy: resampled(pair_accuracy, |said| said.1),
         }
-        found
     }
 
+    /// Pearson's r, Spearman's rho and Kendall's tau-b.
     fn correlations(&self, of_items: &[u32]) -> [Option<f64>; 3] {
         let weights: Vec<u32> = self.items.iter().map(|item| of_items[*item]).collect();
         let (Some(metric), Some(rating)) =

@@ -201,6 +201,34 @@ fn records_read_texts_numbers_and_other_columns() {
 }
 
 #[test]
+fn the_order_of_the_files_does_not_matter() {
+    let mut pairs: Vec<PairRecord> = Vec::new();
+    let mut records = Vec::new();
+    for at in 0..40u32 {
+        let (id, system) = ((at / 4).to_string(), (at % 4).to_string());
+        pairs.push(pair(&id, &system, Some(f64::from(at * 7 % 11))));
+        records.push(rating(&id, &system, f64::from(at * 3 % 5) / 3.0));
+        records.push(rating(&id, &system, f64::from(at * 5 % 7) / 3.0));
+    }
+    let found = |pairs: &[PairRecord], records: &[RatingRecord]| {
+        let scored = Scored {
+            pairs,
+            words: &BTreeMap::new(),
+        };
+        agree(
+            scored,
+            &Ratings::new(records.to_vec(), &[]).unwrap(),
+            OPTIONS,
+        )
+        .unwrap()
+    };
+    let first = found(&pairs, &records);
+    Random::new(1, "test").shuffle(&mut pairs);
+    Random::new(2, "test").shuffle(&mut records);
+    assert_eq!(found(&pairs, &records), first);
+}
+
+#[test]
 fn alpha_is_that_of_the_reference() {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/statistics/golden.json");

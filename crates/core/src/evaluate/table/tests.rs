@@ -30,6 +30,7 @@ fn file() -> MetricsFile {
         labels: None,
         outcomes: BTreeMap::new(),
         mean_words: None,
+        contrast: None,
     };
     MetricsFile {
         version: VERSION,
