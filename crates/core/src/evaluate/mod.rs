@@ -8,6 +8,7 @@
 pub mod baseline;
 pub mod bleu;
 pub mod bootstrap;
+pub mod cache;
 pub mod cec;
 pub mod column;
 #[cfg(test)]
