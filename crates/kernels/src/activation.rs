@@ -1,17 +1,64 @@
-//! GELU with the error function, not its tanh approximation (Hendrycks and Gimpel 2016).
+//! The activations between the two products of an encoder's layer.
 
 use pulp::Arch;
 
-/// `x * (1 + erf(x / sqrt 2)) / 2` for each element, in place.
-pub fn gelu(arch: Arch, x: &mut [f32]) {
-    arch.dispatch(
-        #[inline(always)]
-        || {
-            for x in x {
-                *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+use crate::math::exp;
+
+/// A function of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel 2016).
+    Gelu,
+    /// The same with a tanh in place of the error function.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+impl Activation {
+    /// Applies it to each element, in place.
+    pub fn apply(self, arch: Arch, x: &mut [f32]) {
+        arch.dispatch(
+            #[inline(always)]
+            || self.apply_inline(x),
+        );
+    }
+
+    /// The same inside of a kernel that was dispatched already.
+    #[inline(always)]
+    pub(crate) fn apply_inline(self, x: &mut [f32]) {
+        match self {
+            Self::Gelu => x.iter_mut().for_each(|x| *x = gelu(*x)),
+            Self::GeluTanh => x.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+            Self::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
+        }
+    }
+
+    /// The same by its definition, in f64.
+    pub fn reference(self, x: f32) -> f32 {
+        let x = f64::from(x);
+        let y = match self {
+            Self::Gelu => 0.5 * x * (1.0 + erf_by_series(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                let cubic = x + 0.044_715 * x * x * x;
+                0.5 * x * (1.0 + (cubic * (2.0 / std::f64::consts::PI).sqrt()).tanh())
             }
-        },
-    );
+            Self::Relu => x.max(0.0),
+        };
+        y as f32
+    }
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// `(1 + tanh u) / 2` is `1 / (1 + e^(-2u))`.
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
+    x / (1.0 + exp(-TWICE_ROOT * (x + 0.044_715 * x * x * x)))
 }
 
 /// The error function within 5e-7.
@@ -38,14 +85,6 @@ fn erf(x: f32) -> f32 {
     if x < -3.93 { -1.0 } else { y }
 }
 
-/// The same by its definition, with the error function summed as its Taylor series in f64.
-pub fn reference(x: &mut [f32]) {
-    for x in x {
-        let z = f64::from(*x) * std::f64::consts::FRAC_1_SQRT_2;
-        *x = (0.5 * f64::from(*x) * (1.0 + erf_by_series(z))) as f32;
-    }
-}
-
 /// `2 / sqrt pi` times the sum of `(-1)^n z^(2n+1) / (n! (2n+1))`.
 fn erf_by_series(z: f64) -> f64 {
     if z.abs() > 5.0 {
@@ -65,22 +104,27 @@ mod tests {
     use super::*;
     use crate::testing::{archs, assert_near};
 
+    const ALL: [Activation; 3] = [Activation::Gelu, Activation::GeluTanh, Activation::Relu];
+
     #[test]
-    fn it_equals_its_definition_over_the_whole_line() {
+    fn each_equals_its_definition_over_the_whole_line() {
         let x: Vec<f32> = (-80_000..80_000).map(|i| i as f32 * 1e-4).collect();
-        let mut expected = x.clone();
-        reference(&mut expected);
-        for arch in archs() {
-            let mut found = x.clone();
-            gelu(arch, &mut found);
-            assert_near(&found, &expected, 1.5e-6);
+        for activation in ALL {
+            let expected: Vec<f32> = x.iter().map(|x| activation.reference(*x)).collect();
+            for arch in archs() {
+                let mut found = x.clone();
+                activation.apply(arch, &mut found);
+                assert_near(&found, &expected, 1.5e-6);
+            }
         }
     }
 
     #[test]
-    fn far_away_it_is_the_identity_or_nothing() {
-        let mut x = [-1e30, -50.0, 0.0, 50.0, 1e30];
-        gelu(Arch::new(), &mut x);
-        assert_eq!(x, [0.0, 0.0, 0.0, 50.0, 1e30]);
+    fn far_away_each_is_the_identity_or_nothing() {
+        for activation in ALL {
+            let mut x = [-1e12, -50.0, 0.0, 50.0, 1e12];
+            activation.apply(Arch::new(), &mut x);
+            assert_near(&x, &[0.0, 0.0, 0.0, 50.0, 1e12], 1e-20);
+        }
     }
 }

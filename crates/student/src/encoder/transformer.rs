@@ -1,36 +1,57 @@
-//! The BERT encoder itself (Devlin et al. 2018), over packed sequences, without gradients.
+//! The transformer of all families (Devlin et al. 2018), over packed sequences, without gradients.
 
-use std::path::Path;
+use std::fmt;
 
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use rayon::prelude::*;
 
-use stillhouse_core::{Error, Result};
 use stillhouse_kernels::Arch;
-use stillhouse_kernels::encoder_attention::{self, Shape, attend};
-use stillhouse_kernels::gelu::gelu;
+use stillhouse_kernels::activation::Activation;
+use stillhouse_kernels::encoder_attention::{self, Distances, Shape, attend};
 use stillhouse_kernels::layer_norm::layer_norm;
 use stillhouse_kernels::panels::{Panels, Product};
 
-use super::folder::{Config, Layout};
+use super::family::bucket;
+use super::folder::Config;
+use super::tensors::Tensors;
 
 /// All weights, packed for the products that use them.
-#[derive(Debug)]
-pub(super) struct Bert {
+pub(super) struct Transformer {
     arch: Arch,
     hidden: usize,
     heads: usize,
     epsilon: f32,
-    n_positions: usize,
+    activation: Activation,
+    /// Positions begin after this token's id, and it takes none itself.
+    padding: Option<u32>,
     /// `[vocab, hidden]`.
     words: Vec<f32>,
-    /// `[positions, hidden]`, with the vector of the first segment added.
+    /// `[positions, hidden]`.
     positions: Vec<f32>,
+    /// `[segments, hidden]`, at least one.
+    segments: Vec<f32>,
+    distances: Option<Distances>,
     norm: Norm,
     layers: Vec<Layer>,
 }
 
-#[derive(Debug)]
+/// The shape alone: nobody reads millions of numbers.
+impl fmt::Debug for Transformer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transformer")
+            .field("n_layers", &self.n_layers())
+            .field("hidden", &self.hidden)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One text, or two in one sequence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sequence<'a> {
+    pub(super) ids: &'a [u32],
+    /// Which text each token belongs to; empty where there is one.
+    pub(super) segments: &'a [u32],
+}
+
 struct Layer {
     /// Query, key and value side by side: `[hidden, 3 hidden]`.
     qkv: Linear,
@@ -41,13 +62,13 @@ struct Layer {
     out_norm: Norm,
 }
 
-#[derive(Debug)]
-struct Linear {
+/// A product with a bias.
+#[derive(Default)]
+pub(super) struct Linear {
     weight: Panels,
     bias: Vec<f32>,
 }
 
-#[derive(Debug)]
 struct Norm {
     gain: Vec<f32>,
     bias: Vec<f32>,
@@ -63,37 +84,52 @@ pub(super) struct Scratch {
     buffer: Vec<f32>,
 }
 
-impl Bert {
-    pub(super) fn load(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<Self> {
-        let file = Weights::open(path, bytes)?;
-        let config = &layout.config;
+impl Transformer {
+    /// Packs the tensors; what is wrong with them is told by [`Tensors::finish`], and until that
+    /// says that nothing is, the result must not be used.
+    pub(super) fn load(config: &Config, tensors: &Tensors) -> Self {
         let hidden = config.hidden_size;
-        let words = file.read(
-            "embeddings.word_embeddings.weight",
-            &[config.vocab_size, hidden],
-        )?;
-        let n_positions = config.max_position_embeddings;
-        let name = "embeddings.position_embeddings.weight";
-        let mut positions = file.read(name, &[n_positions, hidden])?;
-        // Texts stand alone, so each token is in the first segment.
-        let segments = file.read("embeddings.token_type_embeddings.weight", &[])?;
-        for row in positions.chunks_exact_mut(hidden) {
-            row.iter_mut()
-                .zip(&segments)
-                .for_each(|(x, segment)| *x += segment);
-        }
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::load(&file, config, i));
-        Ok(Self {
+        let embeddings = |part: &str, rows: usize| {
+            tensors.read(
+                &format!("embeddings.{part}_embeddings.weight"),
+                &[rows, hidden],
+            )
+        };
+        let segments = if config.family.has_segments {
+            let name = "embeddings.token_type_embeddings.weight";
+            let rows = tensors.shape(name).map_or(2, |shape| shape[0]);
+            tensors.read(name, &[rows, hidden])
+        } else {
+            vec![0.0; hidden]
+        };
+        let n = config.num_hidden_layers;
+        let layers = (0..n)
+            .into_par_iter()
+            .map(|i| Layer::load(config, tensors, i));
+        let ((words, positions), layers) = rayon::join(
+            || {
+                let words = embeddings("word", config.vocab_size);
+                (
+                    words,
+                    embeddings("position", config.max_position_embeddings),
+                )
+            },
+            || layers.collect(),
+        );
+        Self {
             arch: Arch::new(),
             hidden,
             heads: config.num_attention_heads,
             epsilon: config.layer_norm_eps,
-            n_positions,
+            activation: config.activation,
+            padding: config.padding_before_positions(),
             words,
             positions,
-            norm: Norm::load(&file, "embeddings.LayerNorm", hidden)?,
-            layers: layers.collect::<Result<_>>()?,
-        })
+            segments,
+            distances: read_distances(config, tensors),
+            norm: Norm::load(tensors, "embeddings.LayerNorm", hidden),
+            layers,
+        }
     }
 
     pub(super) fn hidden_size(&self) -> usize {
@@ -104,47 +140,51 @@ impl Bert {
         self.layers.len()
     }
 
-    pub(super) fn n_positions(&self) -> usize {
-        self.n_positions
-    }
-
-    pub(super) fn n_vocab(&self) -> usize {
-        self.words.len() / self.hidden
+    /// The instruction set that it runs on.
+    pub(super) fn arch(&self) -> Arch {
+        self.arch
     }
 
     /// The states after `n_layers` layers, `[tokens of all sequences, hidden]`.
     pub(super) fn forward<'a>(
         &self,
-        sequences: &[&[u32]],
+        sequences: &[Sequence<'_>],
         n_layers: usize,
         scratch: &'a mut Scratch,
     ) -> &'a [f32] {
-        self.embed(sequences, &mut scratch.states);
+        scratch.states.clear();
+        for sequence in sequences {
+            self.embed(*sequence, &mut scratch.states);
+        }
+        self.norm.apply(self, &mut scratch.states);
         for layer in &self.layers[..n_layers] {
             self.apply(layer, sequences, scratch);
         }
         &scratch.states
     }
 
-    fn embed(&self, sequences: &[&[u32]], states: &mut Vec<f32>) {
-        states.clear();
-        for sequence in sequences {
-            for (id, position) in sequence
-                .iter()
-                .zip(self.positions.chunks_exact(self.hidden))
-            {
-                let word = &self.words[*id as usize * self.hidden..][..self.hidden];
-                states.extend(
-                    word.iter()
-                        .zip(position)
-                        .map(|(word, position)| word + position),
-                );
-            }
+    fn embed(&self, sequence: Sequence<'_>, states: &mut Vec<f32>) {
+        let row = |table, row: usize| row_of(table, row, self.hidden);
+        // Padding tokens inside of a text take no position.
+        let mut next = self.padding.map_or(0, |padding| padding + 1) as usize;
+        let n_segments = self.segments.len() / self.hidden;
+        for (i, id) in sequence.ids.iter().enumerate() {
+            let position = if Some(*id) == self.padding {
+                *id as usize
+            } else {
+                next += 1;
+                next - 1
+            };
+            let segment = sequence.segments.get(i).map_or(0, |s| *s as usize);
+            // RoBERTa has one segment for both texts.
+            let segment = row(&self.segments, segment.min(n_segments - 1));
+            let word = row(&self.words, *id as usize);
+            let parts = word.iter().zip(segment).zip(row(&self.positions, position));
+            states.extend(parts.map(|((word, segment), position)| word + segment + position));
         }
-        self.norm.apply(self, states);
     }
 
-    fn apply(&self, layer: &Layer, sequences: &[&[u32]], scratch: &mut Scratch) {
+    fn apply(&self, layer: &Layer, sequences: &[Sequence<'_>], scratch: &mut Scratch) {
         let Scratch {
             states,
             wide,
@@ -158,7 +198,7 @@ impl Bert {
         attended.resize(states.len(), 0.0);
         let (mut qkv, mut out) = (&wide[..], &mut attended[..]);
         for sequence in sequences {
-            let time = sequence.len();
+            let time = sequence.ids.len();
             let shape = Shape {
                 time,
                 heads: self.heads,
@@ -166,7 +206,8 @@ impl Bert {
             };
             let (own_out, other_out) = out.split_at_mut(time * self.hidden);
             let (own_qkv, other_qkv) = qkv.split_at(time * 3 * self.hidden);
-            attend(self.arch, own_qkv, shape, own_out, attention);
+            let distances = self.distances.as_ref();
+            attend(self.arch, own_qkv, shape, distances, own_out, attention);
             (qkv, out) = (other_qkv, other_out);
         }
         layer
@@ -175,47 +216,97 @@ impl Bert {
         layer.attention_norm.apply(self, states);
 
         layer.up.apply(self.arch, states, rows, wide, buffer);
-        gelu(self.arch, wide);
+        self.activation.apply(self.arch, wide);
         layer.down.add(self.arch, wide, rows, states, buffer);
         layer.out_norm.apply(self, states);
     }
 }
 
+fn row_of(table: &[f32], row: usize, size: usize) -> &[f32] {
+    &table[row * size..][..size]
+}
+
+/// The learnt numbers of `MPNet`'s attention, spread from their buckets to all distances.
+fn read_distances(config: &Config, tensors: &Tensors) -> Option<Distances> {
+    if !config.family.has_distances {
+        return None;
+    }
+    let (buckets, heads) = (
+        config.relative_attention_num_buckets,
+        config.num_attention_heads,
+    );
+    let name = "encoder.relative_attention_bias.weight";
+    let learnt = tensors.read(name, &[buckets, heads]);
+    if learnt.is_empty() {
+        return None;
+    }
+    let of = |head: usize, distance| learnt[bucket(distance, buckets) * heads + head];
+    Some(Distances::new(heads, config.n_positions(), of))
+}
+
 impl Layer {
-    fn load(file: &Weights<'_>, config: &Config, i: usize) -> Result<Self> {
+    fn load(config: &Config, tensors: &Tensors, i: usize) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let family = config.family;
         let name = |part: &str| format!("encoder.layer.{i}.{part}");
-        let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for part in ["query", "key", "value"] {
-            let part = name(&format!("attention.self.{part}"));
-            weight.extend(file.read(&format!("{part}.weight"), &[hidden, hidden])?);
-            bias.extend(file.read(&format!("{part}.bias"), &[hidden])?);
-        }
-        let linear = |part: &str, columns: usize, depth: usize| -> Result<Linear> {
-            let weight = file.read(&name(&format!("{part}.weight")), &[columns, depth])?;
-            let bias = file.read(&name(&format!("{part}.bias")), &[columns])?;
-            Ok(Linear {
-                weight: Panels::from_rows(&weight, depth, columns, depth),
-                bias,
-            })
+        let linear = |parts: &[&str], columns, depth| {
+            let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
+            Linear::load(
+                |name, shape| tensors.read(name, shape),
+                &names,
+                columns,
+                depth,
+            )
         };
-        Ok(Self {
-            qkv: Linear {
-                weight: Panels::from_rows(&weight, hidden, 3 * hidden, hidden),
-                bias,
-            },
-            attention_out: linear("attention.output.dense", hidden, hidden)?,
-            attention_norm: Norm::load(file, &name("attention.output.LayerNorm"), hidden)?,
-            up: linear("intermediate.dense", inner, hidden)?,
-            down: linear("output.dense", hidden, inner)?,
-            out_norm: Norm::load(file, &name("output.LayerNorm"), hidden)?,
-        })
+        Self {
+            qkv: linear(&family.query_key_value, hidden, hidden),
+            attention_out: linear(&[family.attention_out], hidden, hidden),
+            attention_norm: Norm::load(tensors, &name(family.attention_norm), hidden),
+            up: linear(&["intermediate.dense"], inner, hidden),
+            down: linear(&["output.dense"], hidden, inner),
+            out_norm: Norm::load(tensors, &name("output.LayerNorm"), hidden),
+        }
     }
 }
 
 impl Linear {
+    /// Reads the weights `[columns, depth]` of one or more products over the same `depth`, side
+    /// by side.
+    pub(super) fn load(
+        read: impl Fn(&str, &[usize]) -> Vec<f32>,
+        names: &[String],
+        columns: usize,
+        depth: usize,
+    ) -> Self {
+        let read_all = |end: &str, shape: &[usize]| -> Vec<f32> {
+            let each = names
+                .iter()
+                .map(|name| read(&format!("{name}.{end}"), shape));
+            each.collect::<Vec<_>>().concat()
+        };
+        let weight = read_all("weight", &[columns, depth]);
+        let columns_of_all = names.len() * columns;
+        // One that could not be read has been complained about.
+        let weight = if weight.len() == columns_of_all * depth {
+            Panels::from_rows(&weight, depth, columns_of_all, depth)
+        } else {
+            Panels::default()
+        };
+        Self {
+            weight,
+            bias: read_all("bias", &[columns]),
+        }
+    }
+
     /// `out = x W + bias`.
-    fn apply(&self, arch: Arch, x: &[f32], rows: usize, out: &mut Vec<f32>, buffer: &mut Vec<f32>) {
+    pub(super) fn apply(
+        &self,
+        arch: Arch,
+        x: &[f32],
+        rows: usize,
+        out: &mut Vec<f32>,
+        buffer: &mut Vec<f32>,
+    ) {
         out.resize(rows * self.weight.columns(), 0.0);
         self.product(arch, x, rows, out, false, buffer);
     }
@@ -250,64 +341,14 @@ impl Linear {
 }
 
 impl Norm {
-    fn load(file: &Weights<'_>, name: &str, hidden: usize) -> Result<Self> {
-        let gain = file.read(&format!("{name}.weight"), &[hidden])?;
-        Ok(Self {
-            gain,
-            bias: file.read(&format!("{name}.bias"), &[hidden])?,
-        })
-    }
-
-    fn apply(&self, bert: &Bert, states: &mut [f32]) {
-        layer_norm(bert.arch, states, &self.gain, &self.bias, bert.epsilon);
-    }
-}
-
-/// The tensors of a safetensors file by their names in a bare BERT.
-struct Weights<'a> {
-    path: &'a Path,
-    tensors: SafeTensors<'a>,
-    /// A BERT with a head keeps its encoder under `bert.`.
-    prefix: &'static str,
-}
-
-impl<'a> Weights<'a> {
-    fn open(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::file(path, format!("is not a safetensors file: {e}")))?;
-        let has_prefix = tensors
-            .names()
-            .iter()
-            .any(|name| name.starts_with("bert.embeddings."));
-        Ok(Self {
-            path,
-            tensors,
-            prefix: if has_prefix { "bert." } else { "" },
-        })
-    }
-
-    /// Reads a tensor as f32; an empty `shape` takes any.
-    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let bad = |what: String| Error::file(self.path, format!("tensor `{name}` {what}"));
-        let tensor = self
-            .tensors
-            .tensor(&format!("{}{name}", self.prefix))
-            .map_err(|_| bad("is missing".to_owned()))?;
-        if !shape.is_empty() && tensor.shape() != shape {
-            return Err(bad(format!("is {:?}, expected {shape:?}", tensor.shape())));
+    fn load(tensors: &Tensors, name: &str, hidden: usize) -> Self {
+        Self {
+            gain: tensors.read(&format!("{name}.weight"), &[hidden]),
+            bias: tensors.read(&format!("{name}.bias"), &[hidden]),
         }
-        let data = tensor.data();
-        let pairs = || data.as_chunks::<2>().0.iter();
-        match tensor.dtype() {
-            Dtype::F32 => Ok(data
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect()),
-            Dtype::F16 => Ok(pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect()),
-            Dtype::BF16 => Ok(pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()),
-            other => Err(bad(format!("is {other:?}, expected F32, F16 or BF16"))),
-        }
+    }
+
+    fn apply(&self, model: &Transformer, states: &mut [f32]) {
+        layer_norm(model.arch, states, &self.gain, &self.bias, model.epsilon);
     }
 }
