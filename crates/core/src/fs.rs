@@ -6,7 +6,7 @@
 )]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -32,6 +32,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads `length` bytes of a file, from `start` on.
+pub fn read_part(path: &Path, start: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+    file.seek(SeekFrom::Start(start))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(|e| Error::io(path, e))?;
+    Ok(bytes)
+}
+
 /// Reads a whole UTF-8 file.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|e| {
@@ -40,6 +50,12 @@ pub fn read_text(path: &Path) -> Result<String> {
             .count();
         Error::record(path, line, "not valid UTF-8; save the file as UTF-8")
     })
+}
+
+/// The length of a file in bytes.
+pub fn length(path: &Path) -> Result<u64> {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    Ok(metadata.len())
 }
 
 /// Makes a folder and its parents.
@@ -209,6 +225,69 @@ pub(crate) fn open_to_append(path: &Path) -> Result<File> {
         .map_err(|e| Error::io(path, e))
 }
 
+/// A file that several processes read and append to.
+#[derive(Debug)]
+pub struct Appended {
+    path: PathBuf,
+    file: File,
+}
+
+impl Appended {
+    /// Opens a file, or makes an empty one.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|e| Error::io(path, e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Reads from the beginning.
+    pub fn read_all(&mut self) -> Result<impl BufRead + '_> {
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(|e| Error::io(&self.path, e))?;
+        Ok(BufReader::with_capacity(1 << 20, &self.file))
+    }
+
+    /// Fills `bytes` from what stands at `start`.
+    pub fn read_at(&mut self, start: u64, bytes: &mut [u8]) -> Result<()> {
+        self.file
+            .seek(SeekFrom::Start(start))
+            .and_then(|_| self.file.read_exact(bytes))
+            .map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Appends in one piece while other processes wait, and returns where.
+    ///
+    /// `plan` is told the length that is there, and says how much of it stays (less than all where
+    /// an earlier process died in the middle of a record) and what is written after that.
+    pub fn append(&mut self, plan: impl FnOnce(u64) -> (u64, Vec<u8>)) -> Result<u64> {
+        let mut file = &self.file;
+        let locked = || {
+            file.lock()?;
+            let length = file.metadata()?.len();
+            let (start, bytes) = plan(length);
+            if start < length {
+                file.set_len(start)?;
+            }
+            file.seek(SeekFrom::Start(start))?;
+            file.write_all(&bytes)?;
+            Ok(start)
+        };
+        let done = locked();
+        let unlocked = self.file.unlock();
+        done.and_then(|start| unlocked.map(|()| start))
+            .map_err(|e| Error::io(&self.path, e))
+    }
+}
+
 /// A lock on a file; it goes when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
@@ -246,6 +325,15 @@ mod tests {
     fn errors_name_the_path() {
         let error = read(Path::new("no/such/file")).unwrap_err();
         assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+    }
+
+    #[test]
+    fn a_part_is_read_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        write(&path, "abcdef").unwrap();
+        assert_eq!(read_part(&path, 2, 3).unwrap(), b"cde");
+        assert!(read_part(&path, 4, 3).is_err());
     }
 
     #[test]

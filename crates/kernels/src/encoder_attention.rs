@@ -4,6 +4,7 @@
 
 use pulp::Arch;
 
+use crate::math::{exponentiate, highest};
 use crate::panels::{Panels, Product};
 
 /// Memory that is kept from one sequence to the next.
@@ -13,6 +14,36 @@ pub struct Scratch {
     values: Panels,
     scores: Vec<f32>,
     buffer: Vec<f32>,
+}
+
+/// Learnt numbers that are added to the scores by how far the key stands from the query.
+#[derive(Clone, Debug)]
+pub struct Distances {
+    /// `[heads, 2 longest - 1]`; the middle of a row is for the query's own place.
+    values: Vec<f32>,
+    longest: usize,
+}
+
+impl Distances {
+    /// For sequences of up to `longest` tokens: `value(head, key - query)`.
+    pub fn new(heads: usize, longest: usize, value: impl Fn(usize, isize) -> f32) -> Self {
+        let end = longest as isize;
+        let row = |head| (1 - end..end).map(move |distance| (head, distance));
+        Self {
+            values: (0..heads)
+                .flat_map(row)
+                .map(|(head, distance)| value(head, distance))
+                .collect(),
+            longest,
+        }
+    }
+
+    /// What is added to one query's scores, `[time]`.
+    #[inline(always)]
+    fn row(&self, head: usize, query: usize, time: usize) -> &[f32] {
+        let own = head * (2 * self.longest - 1) + self.longest - 1;
+        &self.values[own - query..][..time]
+    }
 }
 
 /// The shape of one sequence.
@@ -32,8 +63,15 @@ pub struct Shape {
 ///
 /// # Panics
 ///
-/// When a slice is not of its shape.
-pub fn attend(arch: Arch, qkv: &[f32], shape: Shape, out: &mut [f32], scratch: &mut Scratch) {
+/// When a slice is not of its shape, or the sequence is longer than the distances go.
+pub fn attend(
+    arch: Arch,
+    qkv: &[f32],
+    shape: Shape,
+    distances: Option<&Distances>,
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) {
     let Shape {
         time,
         heads,
@@ -68,7 +106,7 @@ pub fn attend(arch: Arch, qkv: &[f32], shape: Shape, out: &mut [f32], scratch: &
             buffer,
         }
         .compute(arch);
-        softmax(arch, scores, time, scale);
+        softmax(arch, scores, time, scale, distances.map(|d| (d, head)));
         values.pack_columns(v, 3 * size, head_size, time);
         Product {
             left: scores,
@@ -85,28 +123,31 @@ pub fn attend(arch: Arch, qkv: &[f32], shape: Shape, out: &mut [f32], scratch: &
     }
 }
 
-/// Softmax over each row of `scores [rows, n]`, times `scale` first, in place.
-fn softmax(arch: Arch, scores: &mut [f32], n: usize, scale: f32) {
+/// Softmax over each row of `scores [rows, n]`, in place; first they are scaled, and the numbers of
+/// the distances are added.
+fn softmax(
+    arch: Arch,
+    scores: &mut [f32],
+    n: usize,
+    scale: f32,
+    distances: Option<(&Distances, usize)>,
+) {
     arch.dispatch(
         #[inline(always)]
         || {
-            for row in scores.chunks_exact_mut(n) {
-                let max = row
-                    .iter()
-                    .fold(f32::MIN, |max, x| if *x > max { *x } else { max });
-                let mut sums = [0.0; 16];
-                let (blocks, rest) = row.as_chunks_mut::<16>();
-                for block in blocks {
-                    for (sum, x) in sums.iter_mut().zip(block) {
-                        *x = exp((*x - max) * scale);
-                        *sum += *x;
+            for (query, row) in scores.chunks_exact_mut(n).enumerate() {
+                let scale = match distances {
+                    Some((distances, head)) => {
+                        let added = distances.row(head, query, n);
+                        for (x, added) in row.iter_mut().zip(added) {
+                            *x = *x * scale + added;
+                        }
+                        1.0
                     }
-                }
-                for (sum, x) in sums.iter_mut().zip(rest) {
-                    *x = exp((*x - max) * scale);
-                    *sum += *x;
-                }
-                let share = 1.0 / sums.iter().sum::<f32>();
+                    None => scale,
+                };
+                let max = highest(row);
+                let share = 1.0 / exponentiate(row, scale, max * scale);
                 for x in row {
                     *x *= share;
                 }
@@ -115,32 +156,8 @@ fn softmax(arch: Arch, scores: &mut [f32], n: usize, scale: f32) {
     );
 }
 
-/// `e^x` for `x <= 0`, within 2 units in the last place.
-///
-/// `2^n e^r` with `|r| <= ln 2 / 2`; the polynomial was fitted for this project by Lawson-weighted
-/// least squares, with a relative error of 2e-9 before rounding.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to a whole number, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    // Below it e^x is no normal number.
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let n = rounded - ROUND;
-    // ln 2 in two parts: n times the first is exact.
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p = 1.384_356_2e-3;
-    let p = p * r + 8.374_237e-3;
-    let p = p * r + 4.166_801e-2;
-    let p = p * r + 1.666_643e-1;
-    let p = p * r + 4.999_999_4e-1;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
-    p * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))
-}
-
 /// The same by its definition.
-pub fn reference(qkv: &[f32], shape: Shape, out: &mut [f32]) {
+pub fn reference(qkv: &[f32], shape: Shape, distances: Option<&Distances>, out: &mut [f32]) {
     let Shape {
         time,
         heads,
@@ -155,7 +172,8 @@ pub fn reference(qkv: &[f32], shape: Shape, out: &mut [f32]) {
             let weight = |other: usize| {
                 let pairs = at(t, 0, head).iter().zip(at(other, 1, head));
                 let dot: f64 = pairs.map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                (dot / (head_size as f64).sqrt()).exp()
+                let added = distances.map_or(0.0, |d| d.row(head, t, time)[other]);
+                (dot / (head_size as f64).sqrt() + f64::from(added)).exp()
             };
             let weights: Vec<f64> = (0..time).map(weight).collect();
             let total: f64 = weights.iter().sum();
@@ -184,24 +202,19 @@ mod tests {
             };
             let size = heads * head_size;
             let qkv: Vec<f32> = values(time * 3 * size, 1).iter().map(|x| 3.0 * x).collect();
-            let mut expected = vec![0.0; time * size];
-            reference(&qkv, shape, &mut expected);
-            let mut scratch = Scratch::default();
-            for arch in archs() {
-                let mut found = vec![0.0; time * size];
-                attend(arch, &qkv, shape, &mut found, &mut scratch);
-                assert_near(&found, &expected, 1e-5);
+            let learnt =
+                |head: usize, distance: isize| (head as f32 + 1.0) * (distance as f32 - 0.3).sin();
+            let distances = Distances::new(heads, time + 2, learnt);
+            for distances in [None, Some(&distances)] {
+                let mut expected = vec![0.0; time * size];
+                reference(&qkv, shape, distances, &mut expected);
+                let mut scratch = Scratch::default();
+                for arch in archs() {
+                    let mut found = vec![0.0; time * size];
+                    attend(arch, &qkv, shape, distances, &mut found, &mut scratch);
+                    assert_near(&found, &expected, 1e-5);
+                }
             }
         }
-    }
-
-    #[test]
-    fn the_exponential_is_right_over_its_whole_range() {
-        for i in 0..87_000 {
-            let x = i as f32 * -1e-3;
-            let expected = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / expected - 1.0).abs() < 2.5e-7, "{x}");
-        }
-        assert!(exp(-1e4) < 1e-37);
     }
 }

@@ -4,6 +4,7 @@
 //! Every kernel is deterministic: the same input on the same number of threads gives the same bits, since work is cut into fixed pieces and sums are taken in a fixed order.
 //! This package knows nothing of tensors, graphs or models.
 
+pub mod activation;
 pub mod adamw;
 pub mod attention;
 pub mod bf16;
@@ -11,7 +12,6 @@ pub mod cached;
 pub mod embedding;
 pub mod encoder_attention;
 pub mod gate;
-pub mod gelu;
 pub mod gemm;
 pub mod head;
 pub mod layer_norm;

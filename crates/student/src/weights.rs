@@ -161,7 +161,8 @@ pub fn save_file<'a>(
     Ok(writer.finish()?)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The files that hold a folder's tensors: one, or the shards that the index names.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let whole = folder.join("model.safetensors");
     let index = folder.join("model.safetensors.index.json");
     if whole.is_file() {

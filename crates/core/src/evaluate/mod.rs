@@ -12,6 +12,7 @@ pub mod bertscore;
 pub mod bleu;
 pub mod bootstrap;
 pub mod causal;
+pub mod cache;
 pub mod cec;
 pub mod column;
 pub mod compare;

@@ -1,12 +1,19 @@
-//! What a sentence-transformers folder says of its encoder: shape, pooling, longest text.
+//! What a folder says of its encoder or classifier: shape, pooling, longest text, labels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::{Tokenizer, TruncationParams};
 
 use stillhouse_core::{Error, Result, fs};
+use stillhouse_kernels::activation::Activation;
+
+use super::family::{self, Family};
+use super::pooling::Pooling;
+
+/// Beyond it a config is taken for a slip.
+const MOST_LAYERS: usize = 1000;
 
 /// All that the folder's JSON files say.
 #[derive(Debug)]
@@ -23,50 +30,42 @@ pub(super) struct Layout {
 /// The shape of the model, from `config.json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    model_type: String,
     hidden_act: String,
     #[serde(default)]
     position_embedding_type: Option<String>,
+    #[serde(default)]
+    pad_token_id: Option<u32>,
     pub(super) hidden_size: usize,
     pub(super) intermediate_size: usize,
+    #[serde(default = "default_epsilon")]
     pub(super) layer_norm_eps: f32,
     pub(super) max_position_embeddings: usize,
     pub(super) num_attention_heads: usize,
     pub(super) num_hidden_layers: usize,
     pub(super) vocab_size: usize,
+    #[serde(default = "default_buckets")]
+    pub(super) relative_attention_num_buckets: usize,
+    /// The labels of a classifier by their number.
+    #[serde(default)]
+    pub(super) id2label: BTreeMap<usize, String>,
+    #[serde(default)]
+    pub(super) problem_type: Option<String>,
+    #[serde(skip, default = "family::bert")]
+    pub(super) family: &'static Family,
+    #[serde(skip, default = "default_activation")]
+    pub(super) activation: Activation,
 }
 
-/// How the vectors of the tokens become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pooling {
-    /// The mean over all tokens.
-    Mean,
-    /// The first token, `[CLS]`.
-    Cls,
+fn default_epsilon() -> f32 {
+    1e-12
 }
 
-impl Pooling {
-    /// The pooled vector of `states [tokens, hidden]`, with length 1.
-    pub(super) fn unit_vector(self, states: &[f32], hidden: usize) -> Vec<f32> {
-        let mut vector = states[..hidden].to_vec();
-        if self == Self::Mean {
-            let rows = states.chunks_exact(hidden);
-            let n = rows.len() as f32;
-            for row in rows.skip(1) {
-                for (sum, x) in vector.iter_mut().zip(row) {
-                    *sum += x;
-                }
-            }
-            for x in &mut vector {
-                *x /= n;
-            }
-        }
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-        for x in &mut vector {
-            *x /= length;
-        }
-        vector
-    }
+fn default_buckets() -> usize {
+    32
+}
+
+fn default_activation() -> Activation {
+    Activation::Gelu
 }
 
 #[derive(Deserialize)]
@@ -76,8 +75,8 @@ struct Module {
     kind: String,
 }
 
-/// Reads the folder's JSON files; a folder without `modules.json` is a plain BERT, and its tokens
-/// are averaged, as sentence-transformers does.
+/// Reads the JSON files of an encoder; where there is no `modules.json`, the tokens are averaged,
+/// as sentence-transformers does.
 pub(super) fn read(folder: &Path) -> Result<Layout> {
     let modules = folder.join("modules.json");
     let mut transformer = folder.to_owned();
@@ -86,7 +85,7 @@ pub(super) fn read(folder: &Path) -> Result<Layout> {
         for module in fs::read_json::<Vec<Module>>(&modules)? {
             match module.kind.rsplit('.').next() {
                 Some("Transformer") => transformer = folder.join(&module.path),
-                Some("Pooling") => pooling = read_pooling(&folder.join(&module.path))?,
+                Some("Pooling") => pooling = Pooling::read(&folder.join(&module.path))?,
                 // Vectors are always brought to length 1.
                 Some("Normalize") => {}
                 _ => {
@@ -96,76 +95,103 @@ pub(super) fn read(folder: &Path) -> Result<Layout> {
             }
         }
     }
-    let path = transformer.join("config.json");
-    let config: Config = fs::read_json(&path)?;
-    check(&config).map_err(|what| Error::file(path, what))?;
+    let config = Config::read(&transformer)?;
     refuse_prompts(&folder.join("config_sentence_transformers.json"))?;
     let limits = read_optional(&transformer.join("sentence_bert_config.json"))?;
-    let tokens = read_optional(&transformer.join("tokenizer_config.json"))?;
-    let max_tokens = limits["max_seq_length"]
-        .as_u64()
-        .or(tokens["model_max_length"].as_u64());
-    let max_tokens = max_tokens.map_or(usize::MAX, |n| n as usize);
+    let max_tokens = match limits["max_seq_length"].as_u64() {
+        Some(n) => config.n_positions().min(n as usize),
+        None => config.max_tokens(&transformer)?,
+    };
     Ok(Layout {
         transformer,
         pooling,
         is_lowercased: limits["do_lower_case"].as_bool().unwrap_or(false),
-        max_tokens: max_tokens.min(config.max_position_embeddings),
+        max_tokens,
         config,
     })
 }
 
-fn check(config: &Config) -> Result<(), String> {
-    let Config {
-        model_type,
-        hidden_act,
-        hidden_size,
-        num_attention_heads: heads,
-        ..
-    } = config;
-    if model_type != "bert" {
-        return Err(format!("model_type is `{model_type}`, expected `bert`"));
+impl Config {
+    /// Reads and checks the `config.json` of a folder.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        // Another architecture has other keys; its name says more than the first that is missing.
+        let value: Value = fs::read_json(&path)?;
+        let model_type = value["model_type"].as_str().unwrap_or_default();
+        let family = family::find(model_type).map_err(|what| Error::file(&path, what))?;
+        let mut config: Self = fs::read_json(&path)?;
+        config.family = family;
+        config.check().map_err(|what| Error::file(path, what))?;
+        Ok(config)
     }
-    if hidden_act != "gelu" {
-        return Err(format!("hidden_act is `{hidden_act}`, expected `gelu`"));
-    }
-    if let Some(kind) = config
-        .position_embedding_type
-        .as_deref()
-        .filter(|k| *k != "absolute")
-    {
-        return Err(format!(
-            "position_embedding_type is `{kind}`, expected `absolute`"
-        ));
-    }
-    if *heads == 0 || hidden_size % heads != 0 || *hidden_size == 0 {
-        return Err(format!(
-            "hidden_size {hidden_size} does not divide into {heads} heads"
-        ));
-    }
-    Ok(())
-}
 
-fn read_pooling(folder: &Path) -> Result<Pooling> {
-    let path = folder.join("config.json");
-    let settings: Value = fs::read_json(&path)?;
-    // Newer versions name the mode, older ones have a switch for each.
-    let mut modes: Vec<&str> = settings["pooling_mode"].as_str().into_iter().collect();
-    for (key, value) in settings.as_object().into_iter().flatten() {
-        if let (Some(mode), Some(true)) = (key.strip_prefix("pooling_mode_"), value.as_bool()) {
-            modes.push(mode);
-        }
+    /// The tokens that the transformer has positions for.
+    pub(super) fn n_positions(&self) -> usize {
+        let before = self
+            .padding_before_positions()
+            .map_or(0, |id| id as usize + 1);
+        self.max_position_embeddings.saturating_sub(before)
     }
-    match modes[..] {
-        ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
-        ["cls_token" | "cls"] => Ok(Pooling::Cls),
-        _ => {
-            let what = format!(
-                "pooling by `{}`, expected the mean or [CLS]",
-                modes.join("` and `")
-            );
-            Err(Error::file(path, what))
+
+    /// The padding token, where positions begin after its id.
+    pub(super) fn padding_before_positions(&self) -> Option<u32> {
+        let padding = self.pad_token_id.unwrap_or(self.family.padding);
+        self.family.positions_follow_padding.then_some(padding)
+    }
+
+    /// What the tokenizer's settings and the positions allow.
+    pub(super) fn max_tokens(&self, folder: &Path) -> Result<usize> {
+        let settings = read_optional(&folder.join("tokenizer_config.json"))?;
+        // One without a limit has a number there that is no u64.
+        let limit = settings["model_max_length"].as_u64();
+        Ok(limit
+            .map_or(usize::MAX, |n| n as usize)
+            .min(self.n_positions()))
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let (hidden, heads) = (self.hidden_size, self.num_attention_heads);
+        self.activation = match self.hidden_act.as_str() {
+            "gelu" => Activation::Gelu,
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => {
+                return Err(format!(
+                    "hidden_act is `{other}`, supported are `gelu`, `gelu_new` and `relu`"
+                ));
+            }
+        };
+        if let Some(kind) = &self.position_embedding_type
+            && kind != "absolute"
+        {
+            return Err(format!(
+                "position_embedding_type is `{kind}`, expected `absolute`"
+            ));
         }
+        if heads == 0 || hidden == 0 || hidden % heads != 0 {
+            return Err(format!(
+                "hidden_size {hidden} does not divide into {heads} heads"
+            ));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            let n = self.num_hidden_layers;
+            return Err(format!(
+                "num_hidden_layers is {n}, expected at most {MOST_LAYERS}"
+            ));
+        }
+        if self.n_positions() < 3 {
+            let n = self.max_position_embeddings;
+            return Err(format!(
+                "max_position_embeddings is {n}, too few for any text"
+            ));
+        }
+        let buckets = self.relative_attention_num_buckets;
+        if self.family.has_distances && (buckets == 0 || !buckets.is_multiple_of(4)) {
+            return Err(format!(
+                "relative_attention_num_buckets is {buckets}, expected a multiple of 4"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -186,36 +212,5 @@ fn read_optional(path: &Path) -> Result<Value> {
         fs::read_json(path)
     } else {
         Ok(Value::Null)
-    }
-}
-
-/// The folder's tokenizer, cutting at `max_tokens` and never padding.
-///
-/// The file's own settings are not taken: all-MiniLM-L6-v2 says to cut at 128 and to pad
-/// everything to 128, which sentence-transformers overrides too.
-pub(super) fn tokenizer(folder: &Path, max_tokens: usize, n_vocab: usize) -> Result<Tokenizer> {
-    let path = folder.join("tokenizer.json");
-    let bad = |what: String| Error::file(&path, what);
-    let mut tokenizer = Tokenizer::from_bytes(fs::read(&path)?)
-        .map_err(|e| bad(format!("is not a tokenizer: {e}")))?;
-    tokenizer.with_padding(None);
-    let found = tokenizer.get_vocab_size(true);
-    if found > n_vocab {
-        return Err(bad(format!(
-            "has {found} tokens, the model knows {n_vocab}"
-        )));
-    }
-    truncated(tokenizer, max_tokens).map_err(bad)
-}
-
-/// The tokenizer with another length limit.
-pub(super) fn truncated(mut tokenizer: Tokenizer, max_tokens: usize) -> Result<Tokenizer, String> {
-    let truncation = TruncationParams {
-        max_length: max_tokens,
-        ..TruncationParams::default()
-    };
-    match tokenizer.with_truncation(Some(truncation)) {
-        Ok(_) => Ok(tokenizer),
-        Err(e) => Err(format!("cannot cut texts at {max_tokens} tokens: {e}")),
     }
 }

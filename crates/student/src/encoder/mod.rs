@@ -1,4 +1,4 @@
-//! Sentence encoders of the BERT type, read from the folders that sentence-transformers writes.
+//! Encoders of the BERT, `RoBERTa`, XLM-R and `MPNet` families, read from Hugging Face folders.
 //!
 //! Inference on the CPU alone.
 //! Sentences are packed one after the other without padding, so a vector never depends on its
@@ -17,39 +17,48 @@
 //! # }
 //! ```
 
-mod bert;
+mod classifier;
+mod family;
 mod folder;
 mod matches;
+mod pooling;
+mod schedule;
+mod tensors;
+mod tokens;
+mod transformer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-use tokenizers::Tokenizer;
+use tokenizers::EncodeInput;
 
 use stillhouse_core::evaluate::{Embed, TokenMatch};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::{Error, Result, fs};
+use stillhouse_core::evaluate::Embed;
+use stillhouse_core::event::Observer;
+use stillhouse_core::{Error, Result};
 
-use bert::{Bert, Scratch};
-use folder::Pooling;
+use crate::cpu;
 
-/// Tokens of one task: enough rows to reuse each panel of weights, few enough for the cache of a
-/// core. Measured with `MiniLM` on two cores.
-const TOKENS_A_TASK: usize = 128;
-/// Tasks between two reports of progress.
-const TASKS_A_REPORT: usize = 64;
+pub use classifier::{Classifier, NliLabels};
+use folder::Config;
+use pooling::Pooling;
+use tensors::Tensors;
+use tokens::{Encoded, Tokens};
+use transformer::{Sequence, Transformer};
 
 /// A sentence encoder.
 #[derive(Debug)]
 pub struct Encoder {
     name: String,
+    key: String,
     folder: PathBuf,
-    tokenizer: Tokenizer,
-    bert: Bert,
+    tokens: Tokens,
+    transformer: Transformer,
     pooling: Pooling,
     is_lowercased: bool,
-    max_tokens: usize,
+    n_positions: usize,
 }
 
 /// The vectors of one text's tokens.
@@ -67,43 +76,59 @@ impl Encoder {
     /// Loads the encoder of `folder`; `name` is what signatures will call it.
     pub fn load(folder: &Path, name: &str) -> Result<Self> {
         let layout = folder::read(folder)?;
-        let weights = layout.transformer.join("model.safetensors");
-        let bytes = fs::read(&weights)?;
-        let (bert, hash) = rayon::join(
-            || Bert::load(&layout, &weights, &bytes),
-            || fs::sha256_of(&bytes),
+        let config = &layout.config;
+        let parts = load_parts(&layout.transformer, config, layout.max_tokens, |_| ())?;
+        let pooling = layout.pooling;
+        let key = format!(
+            "weights {}, tokenizer {}, {} tokens, {}, {}, {}, {}",
+            parts.sha256,
+            parts.tokens.sha256,
+            layout.max_tokens,
+            if layout.is_lowercased {
+                "lower case"
+            } else {
+                "as written"
+            },
+            pooling.name(),
+            cpu::detect().kernel_path(),
+            env!("CARGO_PKG_VERSION"),
         );
-        let bert = bert?;
-        let tokenizer = folder::tokenizer(&layout.transformer, layout.max_tokens, bert.n_vocab())?;
-        let name = name
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
-        let name = name.split('@').next().unwrap_or_default();
         Ok(Self {
-            name: format!("{name}@{}", &hash[..8]),
+            name: short_name(name, &parts.sha256),
+            key,
             folder: folder.to_owned(),
-            tokenizer,
-            bert,
-            pooling: layout.pooling,
+            tokens: parts.tokens,
+            transformer: parts.transformer,
+            pooling,
             is_lowercased: layout.is_lowercased,
-            max_tokens: layout.max_tokens,
+            n_positions: config.n_positions(),
         })
     }
 
     /// Features of a vector.
     pub fn hidden_size(&self) -> usize {
-        self.bert.hidden_size()
+        self.transformer.hidden_size()
+    }
+
+    /// Transformer layers; layer 0 is the embeddings.
+    pub fn n_layers(&self) -> usize {
+        self.transformer.n_layers()
     }
 
     /// Tokens of a text that are read, special tokens counted; the rest is cut off.
     pub fn max_tokens(&self) -> usize {
-        self.max_tokens
+        self.tokens.max_tokens()
+    }
+
+    /// All that a vector's bits depend on beside the text: weights, tokenizer, limits, pooling,
+    /// instruction set and our own version. What keeps vectors keeps them under this.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The hidden states of each text's tokens after `layer` layers, not normalised.
     ///
+    /// Texts are read as they are, white space at the ends too; some tokenizers heed it.
     /// `max_tokens` may go beyond what [`Embed::embed`] reads, up to the positions of the model.
     pub fn token_states(
         &self,
@@ -119,95 +144,61 @@ impl Encoder {
             );
             return Err(Error::file(&self.folder, what));
         }
-        let max_tokens = max_tokens.min(self.bert.n_positions());
-        let tokenizer = folder::truncated(self.tokenizer.clone(), max_tokens)
-            .map_err(|what| Error::file(&self.folder, what))?;
-        let encodings: Vec<_> = texts
-            .par_iter()
-            .map(|text| self.encode(&tokenizer, text))
-            .collect::<Result<_>>()?;
-        let ids: Vec<&[u32]> = encodings
-            .iter()
-            .map(tokenizers::Encoding::get_ids)
-            .collect();
-        let states = self.map_states(&ids, layer, <[f32]>::to_vec, observe)?;
-        let all = encodings.iter().zip(states);
+        let max_tokens = max_tokens.min(self.n_positions);
+        let encoded = if max_tokens == self.tokens.max_tokens() {
+            self.encode(&self.tokens, texts, observe)?
+        } else {
+            self.encode(&self.tokens.clone().cut_at(max_tokens)?, texts, observe)?
+        };
+        let states = self.map(&encoded, layer, <[f32]>::to_vec, observe)?;
+        let all = encoded.into_iter().zip(states);
         Ok(all
-            .map(|(encoding, states)| TokenStates {
-                ids: encoding.get_ids().to_vec(),
-                is_special: encoding
-                    .get_special_tokens_mask()
-                    .iter()
-                    .map(|m| *m == 1)
-                    .collect(),
+            .map(|(encoded, states)| TokenStates {
+                ids: encoded.ids,
+                is_special: encoded.is_special,
                 states,
             })
             .collect())
     }
 
-    fn encode(&self, tokenizer: &Tokenizer, text: &str) -> Result<tokenizers::Encoding> {
-        let text = text.trim();
-        let encoded = if self.is_lowercased {
-            tokenizer.encode_fast(text.to_lowercase(), true)
-        } else {
-            tokenizer.encode_fast(text, true)
-        };
-        encoded.map_err(|e| Error::file(&self.folder, format!("the tokenizer gave up: {e}")))
+    /// The vector that [`Embed::embed`] gives a text, from its token states after the last layer,
+    /// when they were read up to the same limit: one pass serves both.
+    pub fn pool(&self, states: &TokenStates) -> Vec<f32> {
+        self.pooling.unit_vector(&states.states, self.hidden_size())
     }
 
-    /// Runs the layers over all sequences, and applies `f` to the states `[tokens, hidden]` of
-    /// each; results stand in the order of the sequences.
-    fn map_states<T: Send>(
+    fn encode(
         &self,
-        sequences: &[&[u32]],
+        tokens: &Tokens,
+        texts: &[&str],
+        observe: &mut Observer<'_>,
+    ) -> Result<Vec<Encoded>> {
+        let input = |text: &&str| {
+            if self.is_lowercased {
+                EncodeInput::Single(text.to_lowercase().into())
+            } else {
+                EncodeInput::Single((*text).to_owned().into())
+            }
+        };
+        tokens.encode(texts, input, observe)
+    }
+
+    fn map<T: Send>(
+        &self,
+        encoded: &[Encoded],
         layer: usize,
         f: impl Fn(&[f32]) -> T + Sync,
         observe: &mut Observer<'_>,
     ) -> Result<Vec<T>> {
-        let mut order: Vec<usize> = (0..sequences.len()).collect();
-        // Long sequences first: the last tasks are the small ones, and both cores end together.
-        order.sort_by_key(|i| std::cmp::Reverse(sequences[*i].len()));
-        let tasks = pack(&order, |i| sequences[i].len());
-        let mut results: Vec<Option<T>> = sequences.iter().map(|_| None).collect();
-        let mut done = 0;
-        for tasks in tasks.chunks(TASKS_A_REPORT) {
-            let outputs: Vec<Vec<T>> = tasks
-                .par_iter()
-                .map_init(Scratch::default, |scratch, task| {
-                    let packed: Vec<&[u32]> = task.iter().map(|i| sequences[*i]).collect();
-                    let states = self.bert.forward(&packed, layer, scratch);
-                    let mut rest = states;
-                    let mut take = |tokens: usize| {
-                        let (own, others) = rest.split_at(tokens * self.hidden_size());
-                        rest = others;
-                        f(own)
-                    };
-                    packed.iter().map(|sequence| take(sequence.len())).collect()
-                })
-                .collect();
-            for (i, output) in tasks
-                .iter()
-                .copied()
-                .flatten()
-                .zip(outputs.into_iter().flatten())
-            {
-                results[*i] = Some(output);
-                done += 1;
-            }
-            let unit = "sentences".to_owned();
-            tell(
-                observe,
-                Event::Progress {
-                    unit,
-                    done,
-                    total: sequences.len(),
-                },
-            )?;
-        }
-        Ok(results
-            .into_iter()
-            .map(|r| r.expect("each sequence is in one task"))
-            .collect())
+        let sequences: Vec<Sequence<'_>> = encoded.iter().map(Encoded::sequence).collect();
+        schedule::map(
+            &self.transformer,
+            &sequences,
+            layer,
+            f,
+            "sentences",
+            observe,
+        )
     }
 }
 
@@ -229,13 +220,10 @@ impl Embed for Encoder {
                 })
             })
             .collect();
-        let ids: Vec<Vec<u32>> = different
-            .par_iter()
-            .map(|text| Ok(self.encode(&self.tokenizer, text)?.get_ids().to_vec()))
-            .collect::<Result<_>>()?;
-        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let encoded = self.encode(&self.tokens, &different, observe)?;
         let pool = |states: &[f32]| self.pooling.unit_vector(states, self.hidden_size());
         let vectors = self.map_states(&ids, self.bert.n_layers(), pool, observe)?;
+        let vectors = self.map(&encoded, self.n_layers(), pool, observe)?;
         Ok(at.into_iter().map(|i| vectors[i].clone()).collect())
     }
 
@@ -253,33 +241,44 @@ impl Embed for Encoder {
     }
 }
 
-/// Cuts `order` into tasks of at most [`TOKENS_A_TASK`] tokens, or of one longer sequence.
-fn pack(order: &[usize], tokens: impl Fn(usize) -> usize) -> Vec<&[usize]> {
-    let mut tasks = Vec::new();
-    let (mut first, mut n) = (0, 0);
-    for (at, i) in order.iter().enumerate() {
-        if at > first && n + tokens(*i) > TOKENS_A_TASK {
-            tasks.push(&order[first..at]);
-            (first, n) = (at, 0);
-        }
-        n += tokens(*i);
-    }
-    if first < order.len() {
-        tasks.push(&order[first..]);
-    }
-    tasks
+/// What every folder has, beside a head that only some have.
+struct Parts<H> {
+    tokens: Tokens,
+    transformer: Transformer,
+    head: H,
+    /// Of the weights.
+    sha256: String,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reads tokenizer, weights and their hash beside each other.
+fn load_parts<H: Send>(
+    folder: &Path,
+    config: &Config,
+    max_tokens: usize,
+    head: impl Fn(&Tensors) -> H + Sync,
+) -> Result<Parts<H>> {
+    let tensors = Tensors::open(folder, config.family.prefix)?;
+    let (tokens, (sha256, (transformer, head))) = rayon::join(
+        || Tokens::load(folder, max_tokens, config.vocab_size),
+        || {
+            rayon::join(
+                || tensors.sha256(),
+                || (Transformer::load(config, &tensors), head(&tensors)),
+            )
+        },
+    );
+    tensors.finish()?;
+    Ok(Parts {
+        tokens: tokens?,
+        transformer,
+        head,
+        sha256: sha256?,
+    })
+}
 
-    #[test]
-    fn every_sequence_is_in_one_task_and_long_ones_stand_alone() {
-        let lengths = [300, 129, 100, 20, 8, 7, 1];
-        let order: Vec<usize> = (0..lengths.len()).collect();
-        let tasks = pack(&order, |i| lengths[i]);
-        assert_eq!(tasks, [&[0][..], &[1], &[2, 3, 4], &[5, 6]]);
-        assert!(pack(&[], |_| 1).is_empty());
-    }
+/// The last part of a name or path, without a revision, and the beginning of the weights' hash.
+fn short_name(name: &str, sha256: &str) -> String {
+    let name = name.trim_end_matches('/').rsplit('/').next();
+    let name = name.unwrap_or_default().split('@').next();
+    format!("{}@{}", name.unwrap_or_default(), &sha256[..8])
 }
