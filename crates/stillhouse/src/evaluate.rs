@@ -187,6 +187,7 @@ impl Gathered {
                 id: id.clone(),
                 claim: line.claim,
                 evidence: vec![],
+                notes: vec![],
                 label: String::new(),
                 strata: BTreeMap::new(),
                 split: Split::Test,

@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use flate2::write::GzEncoder;
 use super::*;
 use crate::fs;
+use flate2::write::GzEncoder;
 
 /// Reads a file of this name and content; rows as JSON lines, each after its place.
 fn rows(name: &str, content: impl AsRef<[u8]>, options: &TableOptions) -> String {
