@@ -5,6 +5,8 @@
 //! million records need little memory.
 
 pub mod answer;
+#[cfg(test)]
+mod bad_input;
 mod dataset;
 mod field;
 mod files;

@@ -5,6 +5,7 @@
 //! differences are computed from them afterwards ([`summary`]).
 //! An example without a number is counted with its reason, never dropped and never NaN.
 
+pub mod answer;
 pub mod baseline;
 pub mod bleu;
 pub mod bootstrap;

@@ -29,7 +29,7 @@ pub(crate) fn inputs_of(job: &Job<'_>) -> Result<Inputs> {
 }
 
 /// The options with their paths where they lead.
-fn located(job: &Job<'_>) -> DataOptions {
+pub(crate) fn located(job: &Job<'_>) -> DataOptions {
     let mut options = job.config.data.clone();
     options.path = job.given.locate(&options.path);
     options.split.ids = options.split.ids.map(|path| job.given.locate(&path));
