@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// line. Fields: id, prediction, reference or references; optional: system, evidence, claim,
     /// label, gold_label, prediction_sentences, reference_sentences.
     Evaluate(Evaluate),
+    /// Show what a run's data look like: counts, lengths, leaks, one prompt with its trained tokens
+    Data(DataArgs),
     /// Fetch and verify a model, for work without a network later
     Pull(Pull),
     /// Print the commented default config, or a config file checked and resolved
@@ -101,6 +103,18 @@ pub(crate) struct Evaluate {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Print everything as JSON, with signatures and paired differences
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DataArgs {
+    /// The config file, such as examples/quickstart/run.toml
+    pub(crate) config: PathBuf,
+    /// Put a value over the config: data.split.test=0.2 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print everything as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,21 +1,46 @@
 //! The only place where prompts and completions are made and read.
 //!
 //! Training, validation and generation call the same functions, so what the student learns is
-//! what it is asked. A prompt is a template (minijinja) over `claim`, `evidence` and `label`; a
-//! completion is the label, a full stop, and the explanation: the label stands first, so that a
-//! caller who wants the verdict alone can stop after it.
+//! what it is asked. A prompt is a template (minijinja) over `claim`, `evidence`, `notes` and
+//! `label`, on request inside the model's own chat template. A completion is the label, a full
+//! stop, and the explanation: the label stands first, so that a caller who wants the verdict
+//! alone can stop after it. Reasoning sets have it the other way round, or ask for both apart
+//! ([`Order`]).
+
+pub mod chat;
+mod order;
+
+use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use crate::data::AnswerOptions;
 use crate::error::{Error, Result};
-use crate::record::{Example, Outcome};
+use crate::record::{EvidenceNote, Example, Outcome};
+use chat::ChatTemplate;
+pub use order::{Order, Task};
 
 /// A compiled prompt template.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    show_label: bool,
+    options: TemplateOptions,
+}
+
+/// How prompts and completions are made.
+#[derive(Debug, Default)]
+pub struct TemplateOptions {
+    /// The gold label stands in the prompt, and the completion is the explanation alone.
+    pub show_label: bool,
+    /// What the completion says first.
+    pub order: Order,
+    /// How an answer is read.
+    pub answer: AnswerOptions,
+    /// The label set, where answers are labels.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// The model's own chat template.
+    pub chat: Option<ChatTemplate>,
 }
 
 /// A prompt that fits, and what had to be left out for it.
@@ -31,39 +56,82 @@ fn wrong(error: impl std::fmt::Display) -> Error {
     Error::option("prompt", error.to_string())
 }
 
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // As in chat templates: a line that holds only a tag leaves no empty line.
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
+    environment.set_syntax(syntax?);
+    Ok(environment)
+}
+
 impl Template {
     /// Compiles `source`; with `show_label` the gold label is put into the prompt, and the
     /// completion is the explanation alone.
     pub fn new(source: &str, show_label: bool) -> Result<Self> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // As in chat templates: a line that holds only a tag leaves no empty line.
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
-        environment.set_syntax(syntax.map_err(wrong)?);
+        Self::with(
+            source,
+            TemplateOptions {
+                show_label,
+                ..TemplateOptions::default()
+            },
+        )
+    }
+
+    /// Compiles `source` with all that is to be known about completions.
+    pub fn with(source: &str, options: TemplateOptions) -> Result<Self> {
+        let mut environment = environment().map_err(wrong)?;
         environment
             .add_template_owned("prompt", source.trim_end().to_owned())
             .map_err(wrong)?;
         Ok(Self {
             environment,
-            show_label,
+            options,
         })
     }
 
-    /// Fills the template with the first `n_evidence` passages.
+    /// What is asked for one by one: label and rationale together, or each with a prompt of its
+    /// own.
+    pub fn tasks(&self) -> &'static [Task] {
+        match self.options.order {
+            Order::TwoPrompts if self.options.show_label => &[Task::Rationale],
+            Order::TwoPrompts => &[Task::Label, Task::Rationale],
+            Order::AnswerFirst | Order::RationaleFirst => &[Task::Whole],
+        }
+    }
+
+    /// Fills the template with the first `n_evidence` passages, for the first of its tasks.
     pub fn fill(&self, example: &Example, n_evidence: usize) -> Result<String> {
-        let label = self.show_label.then_some(&example.label);
+        self.fill_for(self.tasks()[0], example, n_evidence)
+    }
+
+    /// Fills the template with the first `n_evidence` passages.
+    pub fn fill_for(&self, task: Task, example: &Example, n_evidence: usize) -> Result<String> {
+        let label = self.options.show_label.then_some(&example.label);
         let evidence = &example.evidence[..n_evidence.min(example.evidence.len())];
-        self.environment
+        let notes = &example.notes[..n_evidence.min(example.notes.len())];
+        let note = |note: &EvidenceNote| {
+            let votes = note.votes.iter().map(|(label, n)| (label.clone(), *n));
+            context! { label => note.label.clone(), votes => votes.collect::<Value>() }
+        };
+        let notes: Vec<Value> = notes.iter().map(note).collect();
+        let text = self
+            .environment
             .get_template("prompt")
             .and_then(|template| {
                 template.render(
-                    context! { claim => &example.claim, evidence => evidence.to_vec(), label },
+                    context! { claim => &example.claim, evidence => evidence.to_vec(), notes, label },
                 )
             })
-            .map_err(wrong)
+            .map_err(wrong)?;
+        let text = format!("{}{text}", task.prefix());
+        match &self.options.chat {
+            Some(chat) => chat.fill(&text),
+            None => Ok(text),
+        }
     }
 
     /// The longest prompt that `fits` accepts, leaving out evidence from the end; `None` when
@@ -73,8 +141,18 @@ impl Template {
         example: &Example,
         fits: impl Fn(&str) -> Result<bool>,
     ) -> Result<Option<Prompt>> {
+        self.fit_for(self.tasks()[0], example, fits)
+    }
+
+    /// The same for one of several tasks.
+    pub fn fit_for(
+        &self,
+        task: Task,
+        example: &Example,
+        fits: impl Fn(&str) -> Result<bool>,
+    ) -> Result<Option<Prompt>> {
         for n_evidence in (0..=example.evidence.len()).rev() {
-            let text = self.fill(example, n_evidence)?;
+            let text = self.fill_for(task, example, n_evidence)?;
             if fits(&text)? {
                 return Ok(Some(Prompt {
                     text,
@@ -85,30 +163,43 @@ impl Template {
         Ok(None)
     }
 
-    /// What the student should answer.
+    /// What the student should answer to the first of the tasks.
     pub fn completion(&self, label: &str, explanation: &str) -> String {
-        let explanation = explanation.trim();
-        if self.show_label {
-            format!(" {explanation}")
-        } else {
-            format!(" {label}. {explanation}")
+        self.completion_for(self.tasks()[0], label, explanation)
+    }
+
+    /// What the student should answer.
+    pub fn completion_for(&self, task: Task, label: &str, explanation: &str) -> String {
+        let text = order::completion(&self.options, task, label, explanation.trim());
+        // A chat template ends in the break after which the answer begins.
+        match self.options.chat {
+            Some(_) => text,
+            None => format!(" {text}"),
         }
     }
 
     /// Reads a completion: its label (none where the prompt showed it), its explanation, and how
     /// it ended. Without a label the whole text counts as the explanation.
     pub fn parse(&self, completion: &str, labels: &[&str]) -> (Option<String>, String, Outcome) {
+        self.parse_for(self.tasks()[0], completion, labels)
+    }
+
+    /// The same for one of several tasks.
+    pub fn parse_for(
+        &self,
+        task: Task,
+        completion: &str,
+        labels: &[&str],
+    ) -> (Option<String>, String, Outcome) {
         let text = completion.trim();
         if text.is_empty() {
             return (None, String::new(), Outcome::Empty);
         }
-        if self.show_label {
+        if self.options.show_label || task == Task::Rationale {
             return (None, text.to_owned(), Outcome::Ok);
         }
-        match leading_label(text, labels) {
-            Some((label, explanation)) => {
-                (Some(label.to_owned()), explanation.to_owned(), Outcome::Ok)
-            }
+        match order::read(&self.options, task, text, labels) {
+            Some((label, explanation)) => (Some(label), explanation, Outcome::Ok),
             None => (None, text.to_owned(), Outcome::Unparsable),
         }
     }
@@ -136,10 +227,7 @@ fn leading_label<'a, 't>(text: &'t str, labels: &[&'a str]) -> Option<(&'a str, 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::record::Split;
 
     const TEMPLATE: &str = "Claim: {{ claim }}\nEvidence:\n{% for e in evidence %}- {{ e }}\n{% endfor %}Verdict:{% if label %} {{ label }}{% endif %}\n";
 
@@ -149,8 +237,7 @@ mod tests {
             claim: "ice {{ melts }}".into(),
             evidence: vec!["it is warm".into(), "it is very warm".into()],
             label: "supported".into(),
-            strata: BTreeMap::new(),
-            split: Split::Train,
+            ..Example::default()
         }
     }
 

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Which part of the data an example belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
     /// Seen by training.
+    #[default]
     Train,
     /// Watched while training; every choice is made on it.
     Validation,
@@ -19,7 +22,7 @@ pub enum Split {
 }
 
 /// One item to judge and explain (`examples.jsonl`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// Unique in its data set.
@@ -28,13 +31,28 @@ pub struct Example {
     pub claim: String,
     /// The given passages, in the order of the source.
     pub evidence: Vec<String>,
-    /// The gold label; a name out of the data set's label set.
+    /// What the source knows about each passage, one for each; empty where it knows nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<EvidenceNote>,
+    /// The gold label, a name out of the data set's label set, or the answer in its one spelling.
     pub label: String,
     /// Fields by which the split was stratified, and by which a report may group.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub strata: BTreeMap<String, String>,
     /// The split, fixed by the seed.
     pub split: Split,
+}
+
+/// What the source knows about one passage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceNote {
+    /// What the passage says of the claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// How many annotators chose each label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub votes: BTreeMap<String, usize>,
 }
 
 /// What the data set itself knows about good explanations (`references.jsonl`).

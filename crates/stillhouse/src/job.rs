@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use stillhouse_core::data::Dataset;
 use stillhouse_core::event::{Event, Observer};
 use stillhouse_core::fs;
-use stillhouse_core::prompt::Template;
+use stillhouse_core::prompt::chat::ChatTemplate;
+use stillhouse_core::prompt::{Template, TemplateOptions};
 use stillhouse_core::record::{Example, Split};
 use stillhouse_core::run::Run;
 use stillhouse_student::{Init, Model};
@@ -47,7 +48,7 @@ impl<'a> Job<'a> {
                 what: e.to_string().trim_end().to_owned(),
             })?;
         dataset.check(&path)?;
-        let template = Template::new(&dataset.prompt, config.data.show_label)?;
+        let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
         let (base, encoder) = (OnceCell::new(), OnceCell::new());
         Ok(Self {
@@ -141,6 +142,37 @@ impl<'a> Job<'a> {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.config.out.join(name)
     }
+}
+
+/// How prompts and completions are made, as the dataset file says.
+fn template_options(
+    given: &Config,
+    dataset: &Dataset,
+    world: &World<'_>,
+) -> Result<TemplateOptions> {
+    let mut chat = None;
+    if dataset.chat {
+        let name = &given.run.student.model;
+        let located = given.locate(Path::new(name));
+        let name = if located.is_dir() {
+            located.to_string_lossy().into_owned()
+        } else {
+            name.clone()
+        };
+        let folder = stillhouse_hub::find(&name, world.hub, &mut |_: &str| {})?.folder;
+        chat = ChatTemplate::load(&folder)?;
+        if chat.is_none() {
+            let what = "has no chat template, and the dataset file asks for it (chat = true)";
+            return Err(stillhouse_core::Error::file(folder, what).into());
+        }
+    }
+    Ok(TemplateOptions {
+        show_label: given.run.data.show_label,
+        order: dataset.order(),
+        answer: dataset.answer.clone(),
+        labels: dataset.labels.clone(),
+        chat,
+    })
 }
 
 /// Several files of the run directory as stage inputs.

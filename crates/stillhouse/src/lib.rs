@@ -9,11 +9,13 @@ mod error;
 pub mod evaluate;
 mod fingerprint;
 mod job;
+mod look;
 mod pipeline;
 mod stage;
 
 pub use doctor::doctor;
 pub use error::{Error, Fault, Result};
+pub use look::{Lengths, Look, Shown, look};
 pub use pipeline::{Planned, Request, Summary, World, plan, run};
 pub use stillhouse_core::event::{Event, Observer};
 pub use stillhouse_core::run::Stage;

@@ -34,7 +34,7 @@ pub fn read_candidates(
             text_at(&record, pointer)
                 .map_err(|what| Error::record(path, line, format!("{what}; see teacher.fields")))
         };
-        let label = dataset.label(&text(&fields.label)?).ok().map(str::to_owned);
+        let label = dataset.answer(&text(&fields.label)?).ok();
         candidates.push(Candidate {
             example: text(&fields.id)?,
             label,
@@ -130,6 +130,7 @@ mod tests {
             id: id.into(),
             claim,
             evidence: vec![],
+            notes: vec![],
             label,
             strata: BTreeMap::new(),
             split: Split::Train,
@@ -177,17 +178,14 @@ mod tests {
         stillhouse_core::fs::write(&path, "{\"id\": 7, \"label\": \"yes\"}\n").unwrap();
         let dataset = Dataset {
             name: "test".into(),
-            source: String::new(),
             fields: Fields {
                 id: "/id".into(),
                 claim: "/claim".into(),
-                evidence: None,
                 label: "/label".into(),
-                strata: BTreeMap::new(),
+                ..Fields::default()
             },
             labels: BTreeMap::from([("yes".into(), vec![]), ("no".into(), vec![])]),
-            candidates: None,
-            prompt: String::new(),
+            ..Dataset::default()
         };
         let error = read_candidates(&path, &RecordedFields::default(), &dataset).unwrap_err();
         let expected = "explanations.jsonl:1: `/text` is missing; see teacher.fields";

@@ -1,15 +1,21 @@
-//! A data set described by a small TOML file: which field is what, the labels, the prompt.
+//! A data set described by a small TOML file: where it comes from, which field is what, the
+//! labels or the kind of answer, the prompt.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::answer::{AnswerKind, AnswerOptions, Gold, normalise};
+use super::field::Joined;
+use super::shape::Shape;
 use crate::error::{Error, Result};
+use crate::prompt::Order;
+use crate::record::Split;
+use crate::table::TableOptions;
 
 /// What a dataset file says; `datasets/*.toml` are examples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Its name in reports.
@@ -17,46 +23,117 @@ pub struct Dataset {
     /// Where it comes from and under which licence, for the report.
     #[serde(default)]
     pub source: String,
+    /// Under which licence it may be used.
+    #[serde(default)]
+    pub licence: String,
+    /// What to cite.
+    #[serde(default)]
+    pub citation: String,
+    /// The metrics that fit it, as `evaluate.metrics` names them.
+    #[serde(default)]
+    pub metrics: Vec<String>,
+    /// Where its files can be had.
+    #[serde(default)]
+    pub from: Option<Origin>,
+    /// The form of its files, where their names do not say it.
+    #[serde(default)]
+    pub table: TableOptions,
+    /// The file of each official split, where `data.path` is a folder.
+    #[serde(default)]
+    pub files: BTreeMap<Split, PathBuf>,
+    /// A common form of training files, brought to the columns `prompt` and `completion`.
+    #[serde(default)]
+    pub shape: Option<Shape>,
     /// Where each part of an example stands in a record.
     pub fields: Fields,
+    /// What an answer is, where it is no name out of the label set.
+    #[serde(default)]
+    pub answer: AnswerOptions,
     /// The label set: each label's name, and how the source spells it.
+    #[serde(default)]
     pub labels: BTreeMap<String, Vec<String>>,
     /// Candidate rationales inside the records, if there are any.
     #[serde(default)]
     pub candidates: Option<CandidateFields>,
-    /// The prompt template (minijinja) over `claim`, `evidence` (a list) and `label`
-    /// (the gold label, or none where the student must find it).
+    /// What the student says first; labels come before, other answers after the rationale.
+    #[serde(default)]
+    pub order: Option<Order>,
+    /// Put the prompt into the student's own chat template.
+    #[serde(default)]
+    pub chat: bool,
+    /// The prompt template (minijinja) over `claim`, `evidence` (a list), `notes` (one for each
+    /// evidence, with `label` and `votes`) and `label` (the gold label, or none where the student
+    /// must find it).
     pub prompt: String,
 }
 
-/// JSON pointers (RFC 6901) into a record; `*` stands for every element of a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Where the files of a data set can be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Origin {
+    /// A data set on the hub.
+    pub hub: Option<String>,
+    /// Its revision.
+    pub revision: Option<String>,
+    /// An address, where it is a single file.
+    pub url: Option<String>,
+    /// The file's SHA-256; other contents are said to be others.
+    pub sha256: Option<String>,
+}
+
+/// Column names, or JSON pointers (RFC 6901) into a record; `*` stands for every element of a
+/// list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fields {
-    /// The example's id, a string or a number.
+    /// The example's id, a text or a number; without it the record's position, counted from 0.
+    #[serde(default)]
     pub id: String,
-    /// The statement to be judged.
-    pub claim: String,
-    /// The passages: a string, a list of strings, or a `*` pointer.
+    /// The statement to be judged or the question; several fields are joined.
+    pub claim: Joined,
+    /// The passages: a text, a list of texts, or a `*` pointer.
     #[serde(default)]
     pub evidence: Option<String>,
-    /// The gold label as the source spells it.
+    /// The label of each passage; a name out of the label set where that has it.
+    #[serde(default)]
+    pub evidence_label: Option<String>,
+    /// The votes on each passage, a list of labels each; null is an abstention.
+    #[serde(default)]
+    pub evidence_votes: Option<String>,
+    /// The options to choose from: a list of texts, or an object whose keys they are. They are
+    /// put behind the claim, each with its letter.
+    #[serde(default)]
+    pub options: Option<String>,
+    /// The gold label or answer as the source spells it.
     pub label: String,
+    /// Reference explanations: fields with a text or a list of texts; the first is the main one.
+    #[serde(default)]
+    pub explanations: Vec<String>,
+    /// Pairs of marks between which an explanation is cut out: GSM8K's `<<3+4=7>>`.
+    #[serde(default)]
+    pub cut: Vec<(String, String)>,
+    /// The official split, where the record names it.
+    #[serde(default)]
+    pub split: Option<String>,
     /// Further fields to stratify the split by, each under its own name.
     #[serde(default)]
     pub strata: BTreeMap<String, String>,
 }
 
-/// Where the candidates of a record stand; the pointers below start at one candidate.
+/// Where the candidates of a record stand; the fields below start at one candidate, and nothing
+/// ("") is the candidate itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateFields {
-    /// The list of candidates.
+    /// The list of candidates, or one text.
     pub list: String,
     /// The justification.
+    #[serde(default)]
     pub text: String,
-    /// The label that the candidate argues for, as the source spells it.
-    pub label: String,
+    /// The label that the candidate argues for, as the source spells it; without it the label is
+    /// the answer that the text states.
+    #[serde(default)]
+    pub label: Option<String>,
     /// What the candidate is known to be; read by evaluate and report alone.
     #[serde(default)]
     pub role: Option<String>,
@@ -66,14 +143,18 @@ pub struct CandidateFields {
 }
 
 impl Dataset {
-    /// Checks what the types cannot: names, label spellings, pointers.
+    /// Checks what the types cannot: names, label spellings, options.
     pub fn check(&self, path: &Path) -> Result<()> {
         let fail = |what: String| Err(Error::file(path, what));
-        if self.labels.len() < 2 {
-            return fail(format!(
-                "[labels] names {} label, expected at least two",
-                self.labels.len()
-            ));
+        if self.answer.kind == AnswerKind::Label {
+            if self.labels.len() < 2 {
+                return fail(format!(
+                    "[labels] names {} label, expected at least two, or [answer] with another kind",
+                    self.labels.len()
+                ));
+            }
+        } else if !self.labels.is_empty() {
+            return fail("[labels] goes with no other kind of [answer]".into());
         }
         let mut seen: BTreeMap<String, &str> = BTreeMap::new();
         for (name, spellings) in &self.labels {
@@ -88,34 +169,52 @@ impl Dataset {
                 }
             }
         }
-        let candidates = self.candidates.iter().flat_map(|c| {
-            [
-                Some(&c.list),
-                Some(&c.text),
-                Some(&c.label),
-                c.role.as_ref(),
-            ]
-            .into_iter()
-            .flatten()
-        });
-        let fields = [&self.fields.id, &self.fields.claim, &self.fields.label];
-        let pointers = fields
-            .into_iter()
-            .chain(&self.fields.evidence)
-            .chain(self.fields.strata.values());
-        for pointer in pointers.chain(candidates) {
-            if !pointer.starts_with('/') {
-                return fail(format!(
-                    "`{pointer}` is no JSON pointer; did you mean `/{pointer}`?"
-                ));
-            }
+        let fields = &self.fields;
+        if fields.claim.0.is_empty() || fields.label.is_empty() {
+            return fail("[fields] needs `claim` and `label`".into());
+        }
+        let is_option = self.answer.kind == AnswerKind::Option;
+        let chooses = match self.answer.gold {
+            Gold::Index => true,
+            Gold::BestKey => is_option,
+            // The options may stand in the question.
+            Gold::Field | Gold::Text => false,
+        };
+        if chooses && fields.options.is_none() {
+            return fail("[fields] needs `options`, since [answer] chooses one of them".into());
+        }
+        let notes = fields.evidence_label.is_some() || fields.evidence_votes.is_some();
+        if notes && fields.evidence.is_none() {
+            return fail("[fields] has labels or votes of evidence, but no `evidence`".into());
+        }
+        if self.files.contains_key(&Split::Validation) && self.files.len() == 1 {
+            return fail("[files] names a validation split alone".into());
         }
         Ok(())
     }
 
-    /// The label set.
+    /// The label set; empty where answers are no labels.
     pub fn label_set(&self) -> Vec<&str> {
-        self.labels.keys().map(String::as_str).collect()
+        match self.answer.kind {
+            AnswerKind::YesNo => vec!["no", "yes"],
+            _ => self.labels.keys().map(String::as_str).collect(),
+        }
+    }
+
+    /// What is said first: the label, or the rationale.
+    pub fn order(&self) -> Order {
+        self.order.unwrap_or(match self.answer.kind {
+            AnswerKind::Label => Order::AnswerFirst,
+            _ => Order::RationaleFirst,
+        })
+    }
+
+    /// A whole field as a label or an answer, in its one spelling.
+    pub fn answer(&self, field: &str) -> Result<String, String> {
+        match self.answer.kind {
+            AnswerKind::Label => self.label(field).map(str::to_owned),
+            kind => normalise(kind, field),
+        }
     }
 
     /// The label that the source spells so.
@@ -139,80 +238,5 @@ impl Dataset {
                 .collect();
             format!("label `{spelling}` is not one of: {}", known.join(", "))
         })
-    }
-}
-
-/// The text at a JSON pointer, numbers as they are written; else what was found there.
-pub fn text_at(record: &Value, pointer: &str) -> Result<String, String> {
-    match record.pointer(pointer) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Number(number)) => Ok(number.to_string()),
-        Some(other) => Err(format!("`{pointer}` is {}, expected a text", kind(other))),
-        None => Err(format!("`{pointer}` is missing")),
-    }
-}
-
-/// The texts at a pointer: of a text, a list of texts, or every element that `*` stands for.
-pub(crate) fn texts_at(record: &Value, pointer: &str) -> Result<Vec<String>, String> {
-    if let Some((list, rest)) = pointer.split_once("/*") {
-        let inner =
-            |(at, element)| text_at(element, rest).map_err(|e| format!("`{list}/{at}`: {e}"));
-        return list_at(record, list)?
-            .iter()
-            .enumerate()
-            .map(inner)
-            .collect();
-    }
-    match record.pointer(pointer) {
-        Some(Value::Array(list)) => list
-            .iter()
-            .enumerate()
-            .map(|(at, _)| text_at(record, &format!("{pointer}/{at}")))
-            .collect(),
-        _ => Ok(vec![text_at(record, pointer)?]),
-    }
-}
-
-/// The list at a pointer.
-pub(crate) fn list_at<'a>(record: &'a Value, pointer: &str) -> Result<&'a [Value], String> {
-    match record.pointer(pointer) {
-        Some(Value::Array(list)) => Ok(list),
-        Some(other) => Err(format!("`{pointer}` is {}, expected a list", kind(other))),
-        None => Err(format!("`{pointer}` is missing")),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_pointer_reaches_texts_lists_and_every_element() {
-        let record =
-            json!({"a": "x", "b": ["y", "z"], "c": [{"t": "u"}, {"t": 7}], "d": {"e": null}});
-        let check = |pointer: &str, expected: &str| {
-            let got = texts_at(&record, pointer).map_or_else(|e| e, |texts| texts.join("|"));
-            assert_eq!(got, expected);
-        };
-        check("/a", "x");
-        check("/b", "y|z");
-        check("/c/*/t", "u|7");
-        check("/c/*/v", "`/c/0`: `/v` is missing");
-        check("/d/e", "`/d/e` is null, expected a text");
-        check("/a/*/t", "`/a` is a text, expected a list");
-        check("/nowhere", "`/nowhere` is missing");
     }
 }

@@ -1,22 +1,39 @@
 //! Reads a data set, checks it, and fixes its split.
 //!
 //! Knows the dataset file and the records; does not know prompts' tokens, teachers or students.
+//! The source is read twice, in a stream: once to decide the splits, once to write, so that a
+//! million records need little memory.
 
+pub mod answer;
+#[cfg(test)]
+mod bad_input;
 mod dataset;
+mod field;
+mod files;
+#[cfg(test)]
+mod known;
+mod prepare;
+mod read;
+mod shape;
 mod split;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-pub use dataset::{CandidateFields, Dataset, Fields, text_at};
-pub use split::SplitOptions;
+pub use answer::{AnswerKind, AnswerOptions, Gold};
+pub use dataset::{CandidateFields, Dataset, Fields, Origin};
+pub use field::{Joined, text_at};
+pub use files::sha256;
+pub use shape::Shape;
+pub use split::{HoldOut, SplitOptions};
 
 use crate::error::{Error, Result};
+use crate::fs;
 use crate::record::{Example, Reference, Split};
-use crate::{fs, jsonl};
+use prepare::prepare;
 
 /// The stage's options: `[data]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,8 +41,11 @@ use crate::{fs, jsonl};
 pub struct DataOptions {
     /// The dataset file: what the fields mean, the labels, the prompt.
     pub dataset: PathBuf,
-    /// The records, one JSON object a line.
+    /// The records: a file (JSONL, JSON, CSV, TSV or Parquet), or the folder of the files that
+    /// the dataset file names.
     pub path: PathBuf,
+    /// What is one example: a claim with all its evidence, or each claim-evidence pair.
+    pub unit: Unit,
     /// How the examples are split into train, validation and test.
     pub split: SplitOptions,
     /// Put the gold label into the student's prompt (as the Causal Distillation paper does); it
@@ -33,6 +53,18 @@ pub struct DataOptions {
     pub show_label: bool,
     /// Leave out records that cannot be used, and count them, instead of stopping at the first.
     pub skip_bad: bool,
+}
+
+/// What is one example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// A claim with all of its evidence.
+    #[default]
+    Claim,
+    /// A claim with one passage, which has a label of its own; all of a claim's pairs stay in
+    /// one split.
+    Evidence,
 }
 
 /// One recorded candidate, as the data set holds it and without its role (`candidates.jsonl`).
@@ -57,20 +89,29 @@ pub struct Summary {
     pub source: String,
     /// SHA-256 of the records as they were read.
     pub sha256: String,
-    /// The label set.
+    /// The label set; empty where answers are no labels.
     pub labels: Vec<String>,
-    /// Examples by split and label.
+    /// Examples by split and label; by kind of answer where answers are no labels.
     pub counts: BTreeMap<Split, BTreeMap<String, usize>>,
     /// Groups of near-duplicate claims; each is kept in one split.
     pub near_duplicate_groups: usize,
+    /// Groups of near-duplicate claims that stand in several splits, since the source says so.
+    #[serde(default)]
+    pub near_duplicates_across: usize,
+    /// Splits that are the source's own.
+    #[serde(default)]
+    pub official: Vec<Split>,
+    /// What the user should know about the source.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Records left out, by reason; empty unless `data.skip_bad`.
     pub skipped: BTreeMap<String, usize>,
     /// The first records left out: "line 731: ...".
     pub skipped_first: Vec<String>,
 }
 
-/// Everything that the stage hands on.
-#[derive(Clone, Debug, PartialEq)]
+/// Everything that the stage hands on, for small data.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Data {
     /// The examples with their split, in the order of the source.
     pub examples: Vec<Example>,
@@ -82,218 +123,89 @@ pub struct Data {
     pub summary: Summary,
 }
 
-/// Reads the records at `options.path` as `dataset` describes them.
+/// Reads the records at `options.path` as `dataset` describes them, all into memory.
 pub fn load(dataset: &Dataset, options: &DataOptions, seed: u64) -> Result<Data> {
-    check_shares(&options.split)?;
-    let path = &options.path;
-    let mut data = Data {
-        examples: vec![],
-        references: vec![],
-        candidates: vec![],
-        summary: Summary::default(),
-    };
-    let mut lines: HashMap<String, usize> = HashMap::new();
-    jsonl::read_each(path, |line, record: Value| {
-        let parsed = parse(dataset, &record).and_then(|parsed| {
-            let id = parsed.0.id.clone();
-            match lines.insert(id.clone(), line) {
-                Some(first) => Err(Bad::new(
-                    "duplicate id",
-                    format!("id `{id}` was already used in line {first}; ids must be unique"),
-                )),
-                None => Ok(parsed),
-            }
-        });
-        match parsed {
-            Ok((example, reference, candidates)) => {
-                data.examples.push(example);
-                data.references.extend(reference);
-                data.candidates.extend(candidates);
-            }
-            Err(bad) if options.skip_bad => {
-                *data.summary.skipped.entry(bad.reason.into()).or_default() += 1;
-                if data.summary.skipped_first.len() < 20 {
-                    data.summary
-                        .skipped_first
-                        .push(format!("line {line}: {}", bad.what));
-                }
-            }
-            Err(bad) => {
-                let what = format!(
-                    "{} (set data.skip_bad = true to leave such records out)",
-                    bad.what
-                );
-                return Err(Error::record(path, line, what));
-            }
-        }
+    let mut data = Data::default();
+    let summary = prepare(dataset, options, seed, |parsed| {
+        data.examples.push(parsed.example);
+        data.references.extend(parsed.reference);
+        data.candidates.extend(parsed.candidates);
         Ok(())
     })?;
-    if data.examples.is_empty() {
-        return Err(Error::file(path, "holds no usable record"));
-    }
-
-    let summary = &mut data.summary;
-    summary.near_duplicate_groups = split::assign(&mut data.examples, &options.split, seed);
-    summary.name.clone_from(&dataset.name);
-    summary.source.clone_from(&dataset.source);
-    summary.labels = dataset.labels.keys().cloned().collect();
-    summary.sha256 = fs::sha256(path)?;
-    for example in &data.examples {
-        *summary
-            .counts
-            .entry(example.split)
-            .or_default()
-            .entry(example.label.clone())
-            .or_default() += 1;
-    }
-    for (split, name) in [
-        (Split::Train, "train"),
-        (Split::Validation, "validation"),
-        (Split::Test, "test"),
-    ] {
-        if !summary.counts.contains_key(&split) {
-            let what = format!(
-                "{} examples leave none for the {name} split; give more examples or change data.split",
-                data.examples.len()
-            );
-            return Err(Error::file(path, what));
-        }
-    }
+    data.summary = summary;
     Ok(data)
 }
 
-fn check_shares(split: &SplitOptions) -> Result<()> {
-    for (key, share) in [("validation", split.validation), ("test", split.test)] {
-        if !(share > 0.0 && share < 1.0) {
-            return Err(Error::option(
-                format!("data.split.{key}"),
-                format!("is {share}, expected a share between 0 and 1"),
-            ));
-        }
+/// The files that [`save`] writes.
+pub const FILES: [&str; 4] = [
+    "examples.jsonl",
+    "references.jsonl",
+    "candidates.jsonl",
+    "data.json",
+];
+
+/// Reads the records at `options.path` and writes examples, references, candidates and the
+/// summary into `folder`, record by record.
+pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) -> Result<Summary> {
+    let mut examples = Lines::create(&folder.join(FILES[0]))?;
+    let mut references = Lines::create(&folder.join(FILES[1]))?;
+    let mut candidates = Lines::create(&folder.join(FILES[2]))?;
+    let summary = prepare(dataset, options, seed, |parsed| {
+        examples.push(&parsed.example)?;
+        parsed
+            .reference
+            .iter()
+            .try_for_each(|r| references.push(r))?;
+        parsed
+            .candidates
+            .iter()
+            .try_for_each(|c| candidates.push(c))
+    })?;
+    for lines in [examples, references, candidates] {
+        lines.writer.finish()?;
     }
-    if split.validation + split.test >= 1.0 {
-        return Err(Error::option(
-            "data.split",
-            "validation and test leave nothing to train on",
-        ));
-    }
-    Ok(())
+    fs::write_json(&folder.join(FILES[3]), &summary)?;
+    Ok(summary)
 }
 
-/// A record that cannot be used: a reason to count by, and the whole story.
-struct Bad {
-    reason: &'static str,
-    what: String,
+/// A JSONL file in the making.
+struct Lines {
+    path: PathBuf,
+    writer: fs::Writer,
+    line: Vec<u8>,
 }
 
-impl Bad {
-    fn new(reason: &'static str, what: String) -> Self {
-        Self { reason, what }
+impl Lines {
+    fn create(path: &Path) -> Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            writer: fs::Writer::create(path)?,
+            line: vec![],
+        })
+    }
+
+    fn push(&mut self, record: &impl Serialize) -> Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, record)
+            .map_err(|e| Error::file(&self.path, format!("a record cannot be written: {e}")))?;
+        self.line.push(b'\n');
+        let written = self.writer.write_all(&self.line);
+        written.map_err(|e| Error::io(&self.path, e))
     }
 }
 
-fn parse(
-    dataset: &Dataset,
-    record: &Value,
-) -> Result<(Example, Option<Reference>, Vec<Candidate>), Bad> {
-    let field = |what| Bad::new("missing or wrong field", what);
-    let unknown = |what| Bad::new("unknown label", what);
-    let fields = &dataset.fields;
-
-    let id = dataset::text_at(record, &fields.id).map_err(field)?;
-    let claim = dataset::text_at(record, &fields.claim)
-        .map_err(field)?
-        .trim()
-        .to_owned();
-    if id.trim().is_empty() || claim.is_empty() {
-        return Err(Bad::new(
-            "empty id or claim",
-            "the id or the claim is empty".into(),
-        ));
-    }
-    let label = dataset::text_at(record, &fields.label).map_err(field)?;
-    let label = dataset.label(&label).map_err(unknown)?.to_owned();
-    let mut evidence = vec![];
-    if let Some(pointer) = &fields.evidence {
-        evidence = dataset::texts_at(record, pointer).map_err(field)?;
-        evidence.retain(|text| !text.trim().is_empty());
-        if evidence.is_empty() {
-            return Err(Bad::new(
-                "no evidence",
-                format!("example `{id}` has no evidence at `{pointer}`"),
-            ));
-        }
-    }
-    let strata = fields
-        .strata
-        .iter()
-        .map(|(name, pointer)| Ok((name.clone(), dataset::text_at(record, pointer)?)));
-    let strata = strata.collect::<Result<_, String>>().map_err(field)?;
-
-    let mut reference = None;
-    let mut candidates = vec![];
-    if let Some(pointers) = &dataset.candidates {
-        let mut known = Reference {
-            id: id.clone(),
-            explanations: vec![],
-            roles: BTreeMap::new(),
-        };
-        for candidate in dataset::list_at(record, &pointers.list).map_err(field)? {
-            let text = dataset::text_at(candidate, &pointers.text).map_err(field)?;
-            let label = dataset::text_at(candidate, &pointers.label).map_err(field)?;
-            let label = dataset.label(&label).ok().map(str::to_owned);
-            if let Some(pointer) = &pointers.role {
-                let role = dataset::text_at(candidate, pointer).map_err(field)?;
-                if Some(&role) == pointers.reference.as_ref() {
-                    known.explanations.push(text.clone());
-                }
-                known.roles.insert(text.clone(), role);
-            }
-            candidates.push(Candidate {
-                example: id.clone(),
-                label,
-                text,
-            });
-        }
-        if pointers.reference.is_some() && known.explanations.is_empty() {
-            let role = pointers.reference.as_deref().unwrap_or_default();
-            return Err(Bad::new(
-                "no reference",
-                format!("example `{id}` has no candidate in the role `{role}`"),
-            ));
-        }
-        reference = pointers.role.is_some().then_some(known);
-    }
-    let example = Example {
-        id,
-        claim,
-        evidence,
-        label,
-        strata,
-        split: Split::Train,
-    };
-    Ok((example, reference, candidates))
-}
-
-impl Data {
-    /// Writes the stage's records into `folder` and returns their names.
-    pub fn save(&self, folder: &Path) -> Result<Vec<&'static str>> {
-        jsonl::write(&folder.join("examples.jsonl"), &self.examples)?;
-        jsonl::write(&folder.join("references.jsonl"), &self.references)?;
-        jsonl::write(&folder.join("candidates.jsonl"), &self.candidates)?;
-        fs::write_json(&folder.join("data.json"), &self.summary)?;
-        Ok(vec![
-            "examples.jsonl",
-            "references.jsonl",
-            "candidates.jsonl",
-            "data.json",
-        ])
+/// The word for a split.
+pub fn name_of(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Validation => "validation",
+        Split::Test => "test",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -301,19 +213,18 @@ mod tests {
         let pointers = CandidateFields {
             list: "/rationales".into(),
             text: "/text".into(),
-            label: "/label".into(),
+            label: Some("/label".into()),
             role: Some("/role".into()),
             reference: Some("good".into()),
         };
         Dataset {
             name: "test".into(),
-            source: String::new(),
             fields: Fields {
                 id: "/id".into(),
                 claim: "/claim".into(),
                 evidence: Some("/evidence".into()),
                 label: "/label".into(),
-                strata: BTreeMap::new(),
+                ..Fields::default()
             },
             labels: BTreeMap::from([
                 ("supported".into(), vec!["SUPPORTS".into()]),
@@ -321,6 +232,7 @@ mod tests {
             ]),
             candidates: Some(pointers),
             prompt: "{{ claim }}".into(),
+            ..Dataset::default()
         }
     }
 

@@ -98,6 +98,7 @@ mod tests {
             id: id.to_owned(),
             claim: String::new(),
             evidence: vec!["One.".to_owned(), "Two.".to_owned()],
+            notes: vec![],
             label: "supported".to_owned(),
             strata: BTreeMap::new(),
             split: Split::Test,

@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod assignment;
+pub mod answer;
 pub mod baseline;
 pub mod bertscore;
 pub mod bleu;

@@ -77,6 +77,7 @@ fn example(id: &str, label: &str) -> Example {
             "Ice is less dense.".to_owned(),
             "Water is denser.".to_owned(),
         ],
+        notes: vec![],
         label: label.to_owned(),
         strata: BTreeMap::new(),
         split: Split::Test,

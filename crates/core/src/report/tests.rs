@@ -51,6 +51,7 @@ fn example(n: usize) -> Example {
             format!("In warm years the amount of {field} fell by a third."),
             "The observers were not told the temperature.".to_owned(),
         ],
+        notes: vec![],
         label: ["supported", "refuted", "not enough evidence"][n % 3].to_owned(),
         strata: BTreeMap::new(),
         split: Split::Test,

@@ -220,6 +220,7 @@ mod tests {
             id: id.into(),
             claim,
             evidence: vec![],
+            notes: vec![],
             label,
             strata: BTreeMap::new(),
             split,

@@ -17,47 +17,51 @@ pub(crate) fn inputs(job: &Job<'_>, _: &Run, _: &mut Observer<'_>) -> Result<Inp
 }
 
 pub(crate) fn inputs_of(job: &Job<'_>) -> Result<Inputs> {
-    let records = fs::sha256(&job.given.locate(&job.config.data.path))?;
-    let files = vec![job.dataset_file.clone(), ("records".into(), records)];
+    let records = data::sha256(&job.dataset, &located(job))?;
+    let mut files = vec![job.dataset_file.clone(), ("records".into(), records)];
+    if let Some(path) = &located(job).split.ids {
+        files.push(("split lists".into(), fs::sha256(path)?));
+    }
     Ok(Inputs {
         options: json!({ "data": options(&job.config.data) }),
         files,
     })
 }
 
+/// The options with their paths where they lead.
+pub(crate) fn located(job: &Job<'_>) -> DataOptions {
+    let mut options = job.config.data.clone();
+    options.path = job.given.locate(&options.path);
+    options.split.ids = options.split.ids.map(|path| job.given.locate(&path));
+    options
+}
+
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
-    let options = DataOptions {
-        path: job.given.locate(&job.config.data.path),
-        ..job.config.data.clone()
-    };
-    let data = data::load(&job.dataset, &options, job.config.seed)?;
-    let counts: Vec<String> = data
-        .summary
+    let summary = data::save(&job.dataset, &located(job), job.config.seed, folder)?;
+    let counts: Vec<String> = summary
         .counts
         .iter()
         .map(|(split, labels)| {
             format!("{} {split:?}", labels.values().sum::<usize>()).to_lowercase()
         })
         .collect();
-    tell(
-        observe,
-        Event::Note {
-            text: format!("{} examples: {}", data.examples.len(), counts.join(", ")),
-        },
-    )?;
-    if !data.summary.skipped.is_empty() {
-        let reasons: Vec<String> = data
-            .summary
+    let n: usize = summary.counts.values().flat_map(|c| c.values()).sum();
+    let text = format!("{n} examples: {}", counts.join(", "));
+    tell(observe, Event::Note { text })?;
+    for text in &summary.warnings {
+        let text = text.clone();
+        tell(observe, Event::Warning { text })?;
+    }
+    if !summary.skipped.is_empty() {
+        let reasons: Vec<String> = summary
             .skipped
             .iter()
             .map(|(reason, n)| format!("{n} x {reason}"))
             .collect();
-        let text = format!(
-            "records left out: {}; first: {}",
-            reasons.join(", "),
-            data.summary.skipped_first[0]
-        );
+        let first = summary.skipped_first.first();
+        let first = first.map_or(String::new(), |first| format!("; first: {first}"));
+        let text = format!("records left out: {}{first}", reasons.join(", "));
         tell(observe, Event::Warning { text })?;
     }
-    Ok(Outputs::of(data.save(folder)?))
+    Ok(Outputs::of(data::FILES))
 }

@@ -1,0 +1,334 @@
+//! What the data of a run look like: counts, balance, lengths, leaks, and one prompt with the
+//! tokens that are trained.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+use stillhouse_core::data::{self, Candidate, Data, Summary, name_of};
+use stillhouse_core::event::Observer;
+use stillhouse_core::record::{Example, Split};
+use stillhouse_student::Init;
+use stillhouse_student::batch::LossOn;
+use stillhouse_student::config::Config as Shape;
+use stillhouse_student::tokenizer::Tokenizer;
+use stillhouse_teacher::read_candidates;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::job::Job;
+use crate::pipeline::World;
+use crate::stage;
+
+/// What `stillhouse data` shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Look {
+    /// Counts by split and label, and what was left out.
+    pub summary: Summary,
+    /// Licence, citation and the metrics that fit, as the dataset file says.
+    pub about: Vec<(&'static str, String)>,
+    /// Tokens of the whole prompts, by split.
+    pub prompts: BTreeMap<Split, Lengths>,
+    /// Tokens of the completions that could be made.
+    pub completions: Lengths,
+    /// The student's context in tokens.
+    pub context: usize,
+    /// Examples that lose evidence, and how many passages in all.
+    pub shortened: (usize, usize),
+    /// Examples that do not fit even without evidence; the first ones' ids.
+    pub too_long: (usize, Vec<String>),
+    /// The first training example, as the student reads it.
+    pub example: Option<Shown>,
+}
+
+/// How long texts are, in tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lengths {
+    /// How many texts.
+    pub n: usize,
+    /// The shortest, the median, the 95th percentile and the longest.
+    pub quantiles: [usize; 4],
+    /// Counts in ranges of equal width.
+    pub bins: Vec<usize>,
+    /// The width of a range.
+    pub width: usize,
+}
+
+/// One example in tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Its id.
+    pub id: String,
+    /// What is read and not learnt, special tokens too.
+    pub read: String,
+    /// What is learnt.
+    pub learnt: String,
+    /// Tokens of each.
+    pub tokens: (usize, usize),
+    /// Whether the completion is the data set's own or stands in for a rationale to come.
+    pub is_placeholder: bool,
+}
+
+/// Reads a run's data and looks at them with the eyes of its student.
+pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> Result<Look> {
+    let job = Job::new(config, world)?;
+    let data = data::load(&job.dataset, &stage::data::located(&job), job.config.seed)?;
+    let (tokenizer, context, end) = student(&job, &data.examples, observe)?;
+    let recorded = recorded(&job, &data)?;
+
+    let mut prompts: BTreeMap<Split, Vec<usize>> = BTreeMap::new();
+    let mut completions = Vec::new();
+    let mut look = Look {
+        summary: data.summary.clone(),
+        about: about(&job),
+        prompts: BTreeMap::new(),
+        completions: Lengths::default(),
+        context,
+        shortened: (0, 0),
+        too_long: (0, vec![]),
+        example: None,
+    };
+    for example in &data.examples {
+        let whole = job.template.fill(example, usize::MAX)?;
+        let n_prompt = tokenizer.prompt(&whole).len();
+        prompts.entry(example.split).or_default().push(n_prompt);
+        let rationale = recorded.get(example.id.as_str()).map(String::as_str);
+        let completion = completion(&job, example, rationale);
+        let mut answer = tokenizer.completion(&completion);
+        answer.extend(end);
+        if rationale.is_some() {
+            completions.push(answer.len());
+        }
+        let most = job.config.student.generate.max_new_tokens;
+        let answer_room = if example.split == Split::Test {
+            most
+        } else {
+            answer.len()
+        };
+        let room = context.saturating_sub(answer_room);
+        let fits = |text: &str| Ok(tokenizer.prompt(text).len() <= room);
+        let Some(prompt) = job.template.fit(example, fits)? else {
+            look.too_long.0 += 1;
+            if look.too_long.1.len() < 5 {
+                look.too_long.1.push(example.id.clone());
+            }
+            continue;
+        };
+        look.shortened.0 += usize::from(prompt.evidence_dropped > 0);
+        look.shortened.1 += prompt.evidence_dropped;
+        if look.example.is_none() && example.split == Split::Train {
+            let tokens = tokenizer.prompt(&prompt.text);
+            let n_read = match job.config.student.train.loss_on {
+                LossOn::Completion => tokens.len(),
+                LossOn::All => 1.min(tokens.len()),
+            };
+            let all: Vec<u32> = tokens.into_iter().chain(answer).collect();
+            look.example = Some(Shown {
+                id: example.id.clone(),
+                read: tokenizer.decode_all(&all[..n_read]),
+                learnt: tokenizer.decode_all(&all[n_read..]),
+                tokens: (n_read, all.len() - n_read),
+                is_placeholder: rationale.is_none(),
+            });
+        }
+    }
+    look.prompts = prompts
+        .into_iter()
+        .map(|(split, n)| (split, lengths(n)))
+        .collect();
+    look.completions = lengths(completions);
+    Ok(look)
+}
+
+/// The student's tokenizer, context and end token, without its weights where it has a folder.
+fn student(
+    job: &Job<'_>,
+    examples: &[Example],
+    observe: &mut Observer<'_>,
+) -> Result<(Tokenizer, usize, Option<u32>)> {
+    let limit = job.config.student.context_tokens.unwrap_or(usize::MAX);
+    if job.config.student.init == Init::Random {
+        let model = job.untrained(examples, observe)?;
+        let end = model.config().eos.first().copied();
+        return Ok((model.tokenizer().clone(), model.context_tokens(), end));
+    }
+    let folder = &job.base(observe)?.folder;
+    let shape = Shape::load(folder)?;
+    let tokenizer = Tokenizer::load(folder, &shape)?;
+    Ok((
+        tokenizer,
+        shape.context.min(limit),
+        shape.eos.first().copied(),
+    ))
+}
+
+/// A rationale for the gold label of each example that has one: recorded in the data, the
+/// reference, or recorded apart.
+fn recorded(job: &Job<'_>, data: &Data) -> Result<HashMap<String, String>> {
+    let gold: HashMap<&str, &str> = data
+        .examples
+        .iter()
+        .map(|e| (e.id.as_str(), e.label.as_str()))
+        .collect();
+    let mut candidates: Vec<Candidate> = data.candidates.clone();
+    if let Some(path) = &job.config.teacher.path {
+        let fields = &job.config.teacher.fields;
+        candidates.extend(read_candidates(
+            &job.given.locate(path),
+            fields,
+            &job.dataset,
+        )?);
+    }
+    let mut found = HashMap::new();
+    for candidate in candidates {
+        if gold.get(candidate.example.as_str()).copied() == candidate.label.as_deref()
+            && candidate.label.is_some()
+        {
+            found.entry(candidate.example).or_insert(candidate.text);
+        }
+    }
+    for reference in &data.references {
+        if let Some(text) = reference.explanations.first() {
+            found
+                .entry(reference.id.clone())
+                .or_insert_with(|| text.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn completion(job: &Job<'_>, example: &Example, rationale: Option<&str>) -> String {
+    let text = rationale.unwrap_or("(the teacher's rationale)");
+    job.template.completion(&example.label, text)
+}
+
+fn about(job: &Job<'_>) -> Vec<(&'static str, String)> {
+    let dataset = &job.dataset;
+    let mut about = vec![
+        ("source", dataset.source.clone()),
+        ("licence", dataset.licence.clone()),
+        ("cite", dataset.citation.clone()),
+        ("metrics", dataset.metrics.join(", ")),
+    ];
+    if job.config.data.show_label {
+        let text = "the gold label stands in the prompt; label metrics mean nothing";
+        about.push(("label", text.into()));
+    }
+    about.retain(|(_, text)| !text.is_empty());
+    about
+}
+
+fn lengths(mut tokens: Vec<usize>) -> Lengths {
+    const N_BINS: usize = 8;
+    tokens.sort_unstable();
+    let (Some(shortest), Some(longest)) = (tokens.first(), tokens.last()) else {
+        return Lengths::default();
+    };
+    let at = |share: usize| tokens[(tokens.len() - 1) * share / 100];
+    let width = (longest / N_BINS + 1).next_multiple_of(8);
+    let mut bins = vec![0; longest / width + 1];
+    for n in &tokens {
+        bins[n / width] += 1;
+    }
+    Lengths {
+        n: tokens.len(),
+        quantiles: [*shortest, at(50), at(95), *longest],
+        bins,
+        width,
+    }
+}
+
+impl fmt::Display for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = &self.summary;
+        writeln!(f, "data set    {}", summary.name)?;
+        for (name, text) in &self.about {
+            writeln!(f, "{name:<11} {text}")?;
+        }
+        for (split, labels) in &summary.counts {
+            let n: usize = labels.values().sum();
+            let official = if summary.official.contains(split) {
+                " (the source's own)"
+            } else {
+                ""
+            };
+            let mut balance = String::new();
+            for (label, count) in labels {
+                let share = 100.0 * *count as f64 / n.max(1) as f64;
+                write!(
+                    balance,
+                    "{}{label} {count} ({share:.0} %)",
+                    if balance.is_empty() { "" } else { ", " }
+                )?;
+            }
+            writeln!(f, "{:<11} {n}: {balance}{official}", name_of(*split))?;
+        }
+        writeln!(
+            f,
+            "duplicates  {} groups of near-duplicate claims; {} of them stand in several splits",
+            summary.near_duplicate_groups, summary.near_duplicates_across
+        )?;
+        for text in &summary.warnings {
+            writeln!(f, "warning     {text}")?;
+        }
+        for (reason, n) in &summary.skipped {
+            writeln!(f, "left out    {n} x {reason}")?;
+        }
+        for first in summary.skipped_first.iter().take(3) {
+            writeln!(f, "            {first}")?;
+        }
+        let (examples, passages) = self.shortened;
+        writeln!(
+            f,
+            "context     {} tokens: {examples} examples lose {passages} passages of evidence, {} fit not at all{}",
+            self.context,
+            self.too_long.0,
+            self.too_long
+                .1
+                .iter()
+                .map(|id| format!(" `{id}`"))
+                .collect::<String>()
+        )?;
+        for (split, lengths) in &self.prompts {
+            lengths.draw(f, &format!("prompts, {}", name_of(*split)))?;
+        }
+        self.completions.draw(f, "completions")?;
+        if let Some(example) = &self.example {
+            let (read, learnt) = example.tokens;
+            let placeholder = if example.is_placeholder {
+                "; no rationale is recorded yet"
+            } else {
+                ""
+            };
+            writeln!(
+                f,
+                "\nexample `{}`: {read} tokens are read, the {learnt} in \u{27e6} \u{27e7} are learnt{placeholder}\n",
+                example.id
+            )?;
+            writeln!(f, "{}\u{27e6}{}\u{27e7}", example.read, example.learnt)?;
+        }
+        Ok(())
+    }
+}
+
+impl Lengths {
+    fn draw(&self, f: &mut fmt::Formatter<'_>, title: &str) -> fmt::Result {
+        if self.n == 0 {
+            return Ok(());
+        }
+        let [shortest, median, high, longest] = self.quantiles;
+        writeln!(
+            f,
+            "\n{title}: {} texts of {shortest} to {longest} tokens, median {median}, 95 % up to {high}",
+            self.n
+        )?;
+        let most = self.bins.iter().max().copied().unwrap_or(1).max(1);
+        for (index, count) in self.bins.iter().enumerate() {
+            let bar = "#".repeat((count * 40).div_ceil(most));
+            let (from, to) = (index * self.width, (index + 1) * self.width - 1);
+            let line = format!("  {from:>6} to {to:<6} {count:>7} {bar}");
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
