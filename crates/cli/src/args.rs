@@ -96,15 +96,42 @@ pub(crate) struct Evaluate {
     /// An option of the config's evaluate table: resamples=500 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Ratings of the predictions by people (id, system, rating): how each metric agrees with them
+    #[arg(long, value_name = "RATINGS")]
+    pub(crate) human: Option<PathBuf>,
     /// Write each metric of each pair to this file (JSONL)
     #[arg(long, value_name = "FILE")]
     pub(crate) pairs: Option<PathBuf>,
     /// Seed of the bootstrap and of the random-pair floor
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Print everything as JSON, with signatures and paired differences
+    /// Neither read nor keep vectors of sentences on disk
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) form: Form,
+}
+
+/// The form of the results; tables for the terminal unless one is chosen.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
+pub(crate) struct Form {
+    /// Print everything as JSON, with signatures, intervals and paired tests
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print the tables as CSV
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// Print the tables as Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// Print the tables for LaTeX
+    #[arg(long)]
+    pub(crate) latex: bool,
 }
 
 #[derive(Debug, clap::Args)]

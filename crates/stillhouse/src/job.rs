@@ -29,6 +29,7 @@ pub(crate) struct Job<'a> {
     pub(crate) dataset_file: (String, String),
     base: OnceCell<Found>,
     encoder: OnceCell<Found>,
+    judge: OnceCell<Found>,
 }
 
 /// A model folder and its fingerprint.
@@ -50,7 +51,7 @@ impl<'a> Job<'a> {
         dataset.check(&path)?;
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
-        let (base, encoder) = (OnceCell::new(), OnceCell::new());
+        let (base, encoder, judge) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -60,6 +61,7 @@ impl<'a> Job<'a> {
             dataset_file,
             base,
             encoder,
+            judge,
         })
     }
 
@@ -71,6 +73,11 @@ impl<'a> Job<'a> {
     /// The sentence encoder's folder, likewise.
     pub(crate) fn encoder(&self, observe: &mut Observer<'_>) -> Result<&Found> {
         self.find(&self.encoder, &self.config.evaluate.encoder, observe)
+    }
+
+    /// The folder of the inference model behind "nli", likewise.
+    pub(crate) fn judge(&self, name: &str, observe: &mut Observer<'_>) -> Result<&Found> {
+        self.find(&self.judge, name, observe)
     }
 
     fn find<'c>(

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use stillhouse::Event;
-use stillhouse::evaluate::{Columns, Files, Source, evaluate, save_pairs, table};
+use stillhouse::evaluate::{Columns, Files, Output, Source, evaluate, save_pairs, show};
 
-use crate::args::Evaluate;
+use crate::args::{Evaluate, Form};
 use crate::progress::{print, say};
 
 /// Measures a file of predictions and prints a table.
@@ -15,7 +15,9 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         predictions: sources(args),
         references: args.references.clone(),
         columns: Columns::new(&args.column)?,
+        human: args.human.clone(),
         options: stillhouse::config::evaluate_options(&args.set)?,
+        cache: !args.no_cache,
         seed: args.seed,
     };
     let mut observe = |event: Event| {
@@ -24,17 +26,22 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         }
         ControlFlow::Continue(())
     };
-    let evaluation = evaluate(&files, &super::run::hub_options(), &mut observe)?;
+    let evaluated = evaluate(&files, &super::run::hub_options(), &mut observe)?;
     if let Some(path) = &args.pairs {
-        save_pairs(path, &evaluation)?;
+        save_pairs(path, &evaluated)?;
     }
-    if args.json {
-        return print(&format!(
-            "{}\n",
-            serde_json::to_string_pretty(&evaluation.metrics)?
-        ));
-    }
-    print(&table(&evaluation.metrics))
+    print(&show(&evaluated, output(&args.form)))
+}
+
+fn output(form: &Form) -> Output {
+    let chosen = [
+        (form.json, Output::Json),
+        (form.csv, Output::Csv),
+        (form.markdown, Output::Markdown),
+        (form.latex, Output::Latex),
+    ];
+    let chosen = chosen.into_iter().find(|(is_chosen, _)| *is_chosen);
+    chosen.map_or(Output::Text, |(_, output)| output)
 }
 
 /// The files of predictions; with several, each is a system of its own unless its rows say

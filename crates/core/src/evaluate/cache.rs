@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::Embed;
+use super::{Embed, TokenMatch};
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer, tell};
 use crate::fs;
@@ -99,6 +99,20 @@ impl<E: Embed> Embed for Cached<E> {
             return Ok(vectors);
         }
         Ok(at.into_iter().map(|i| vectors[i].clone()).collect())
+    }
+
+    fn n_layers(&self) -> usize {
+        self.embedder.n_layers()
+    }
+
+    /// States of tokens are not kept: they are hundreds of times as large as the vectors.
+    fn match_tokens(
+        &mut self,
+        pairs: &[(&str, &str)],
+        layer: usize,
+        observe: &mut Observer<'_>,
+    ) -> Result<Vec<TokenMatch>> {
+        self.embedder.match_tokens(pairs, layer, observe)
     }
 }
 

@@ -1,22 +1,27 @@
 //! Evaluates files of predictions, without a run: `stillhouse evaluate`.
 
+mod output;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use stillhouse_core::evaluate::summary::MetricsFile;
-use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Evaluation, Models};
+use serde::Deserialize;
+use stillhouse_core::evaluate::agreement::{
+    Agreement, AgreementOptions, RatingRecord, Ratings, Scored, agree,
+};
+use stillhouse_core::evaluate::{self, EvaluateOptions, Evaluation, Input};
 use stillhouse_core::event::Observer;
 use stillhouse_core::jsonl;
-use stillhouse_student::encoder::Encoder;
+use stillhouse_core::table::{self, TableOptions};
 
+pub use self::output::{Output, show};
 use self::read::Gathered;
 pub use self::read::{Columns, FIELDS, Source};
 use crate::HubOptions;
 use crate::error::Result;
+use crate::models::{Loaded, vectors_folder};
 
 /// The files to evaluate, and how.
 ///
@@ -30,14 +35,27 @@ pub struct Files {
     pub references: Option<PathBuf>,
     /// Which column holds which field.
     pub columns: Columns,
+    /// Ratings of the predictions by people: `id`, `system` where there are several, `rating`.
+    pub human: Option<PathBuf>,
     /// The metrics.
     pub options: EvaluateOptions,
+    /// Whether vectors of sentences are kept on disk, for the next time.
+    pub cache: bool,
     /// The seed of the bootstrap and of the random-pair floor.
     pub seed: u64,
 }
 
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// Every metric of every system and pair.
+    pub evaluation: Evaluation,
+    /// How the metrics agree with people, where ratings were given.
+    pub agreement: Option<Agreement>,
+}
+
 /// Measures every system of the files beside the baselines that the files allow.
-pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> Result<Evaluation> {
+pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> Result<Evaluated> {
     let gathered = Gathered::read(
         &files.predictions,
         files.references.as_deref(),
@@ -47,57 +65,59 @@ pub fn evaluate(files: &Files, hub: &HubOptions, observe: &mut Observer<'_>) -> 
     if !gathered.has_gold {
         options.metrics.retain(|metric| !metric.is_of_labels());
     }
-    let mut encoder = None;
-    if options.needs_encoder() {
-        let folder = crate::pull(&options.encoder, hub, &mut |_| {})?;
-        encoder = Some(Encoder::load(&folder, &options.encoder)?);
-    }
-    let models = Models {
-        encoder: encoder.as_mut().map(|encoder| encoder as &mut dyn Embed),
-        ..Models::default()
-    };
+    let cache = files.cache.then(|| vectors_folder(hub));
+    let mut loaded = Loaded::new(&options, cache.as_deref(), |name| {
+        crate::pull(name, hub, &mut |_| {})
+    })?;
     let input = gathered.input();
-    Ok(evaluate::evaluate(
-        &input, &options, files.seed, models, observe,
-    )?)
+    let evaluation = evaluate::evaluate(&input, &options, files.seed, loaded.models(), observe)?;
+    let agreement = match &files.human {
+        Some(path) => Some(agreement(path, &input, &evaluation, files)?),
+        None => None,
+    };
+    Ok(Evaluated {
+        evaluation,
+        agreement,
+    })
+}
+
+/// Joins human ratings with what the metrics say.
+fn agreement(
+    path: &Path,
+    input: &Input<'_>,
+    evaluation: &Evaluation,
+    files: &Files,
+) -> Result<Agreement> {
+    let mut records: Vec<RatingRecord> = Vec::new();
+    table::read_each(path, &TableOptions::default(), |place, row| {
+        let record = RatingRecord::deserialize(serde_json::Value::Object(row));
+        records.push(record.map_err(|e| place.error(e.to_string()))?);
+        Ok(())
+    })?;
+    let mut systems: Vec<&str> = input
+        .predictions
+        .iter()
+        .map(|p| p.system.as_str())
+        .collect();
+    systems.sort_unstable();
+    systems.dedup();
+    let ratings = Ratings::new(records, &systems)?;
+    let words = input.predictions.iter().map(|p| {
+        let n = p.explanation.split_whitespace().count();
+        ((p.id.clone(), p.system.clone()), n)
+    });
+    let scored = Scored {
+        pairs: &evaluation.pairs,
+        words: &words.collect(),
+    };
+    let options = AgreementOptions {
+        resamples: files.options.resamples,
+        seed: files.seed,
+    };
+    Ok(agree(scored, &ratings, options)?)
 }
 
 /// Writes each metric of each pair, one JSON object a line.
-pub fn save_pairs(path: &Path, evaluation: &Evaluation) -> Result<()> {
-    Ok(jsonl::write(path, &evaluation.pairs)?)
-}
-
-/// A table with a column a system: each metric's value with its interval.
-pub fn table(metrics: &MetricsFile) -> String {
-    let names: Vec<&String> = {
-        let mut names: Vec<&String> = metrics
-            .systems
-            .iter()
-            .flat_map(|system| system.metrics.keys())
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    };
-    let cell = |system: &evaluate::summary::SystemMetrics, name: &String| {
-        let metric = system.metrics.get(name)?;
-        let value = metric.value?;
-        let interval = metric
-            .interval
-            .map_or(String::new(), |i| format!(" [{:.3}, {:.3}]", i.low, i.high));
-        Some(format!("{value:.4}{interval}"))
-    };
-    let mut text = format!("{:<16}", "metric");
-    for system in &metrics.systems {
-        write!(text, " {:>26}", system.system).expect("writing to a String cannot fail");
-    }
-    for name in names {
-        write!(text, "\n{name:<16}").expect("writing to a String cannot fail");
-        for system in &metrics.systems {
-            let shown = cell(system, name).unwrap_or_else(|| "-".into());
-            write!(text, " {shown:>26}").expect("writing to a String cannot fail");
-        }
-    }
-    text.push('\n');
-    text
+pub fn save_pairs(path: &Path, evaluated: &Evaluated) -> Result<()> {
+    Ok(jsonl::write(path, &evaluated.evaluation.pairs)?)
 }

@@ -257,6 +257,7 @@ impl Gathered {
             claim: String::new(),
             evidence: vec![],
             label: String::new(),
+            notes: vec![],
             strata: BTreeMap::new(),
             split: Split::Test,
         });

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
-use stillhouse_core::evaluate::{self, Embed, EvaluateOptions, Input, Models};
+use stillhouse_core::evaluate::{self, EvaluateOptions, Input, MetricName};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Example, Outcome, Prediction, Rationale, Reference, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{fs, jsonl};
-use stillhouse_student::encoder::Encoder;
 
 use crate::error::Result;
 use crate::job::{self, Job};
+use crate::models::{Loaded, vectors_folder};
 use crate::stage::options;
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
@@ -27,6 +27,14 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
     )?;
     if job.config.evaluate.needs_encoder() {
         files.push(("encoder".into(), job.encoder(observe)?.fingerprint.clone()));
+    }
+    let options_of = &job.config.evaluate;
+    if let (true, Some(name)) = (
+        options_of.metrics.contains(&MetricName::Nli),
+        &options_of.nli.model,
+    ) {
+        let judge = job.judge(name, observe)?.fingerprint.clone();
+        files.push(("nli".into(), judge));
     }
     Ok(Inputs {
         options: json!({ "evaluate": options(&job.config.evaluate), "show_label": job.config.data.show_label }),
@@ -58,17 +66,16 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
                 .into();
         tell(observe, Event::Note { text })?;
     }
-    let mut encoder = None;
-    if options.needs_encoder() {
-        encoder = Some(Encoder::load(
-            &job.encoder(observe)?.folder,
-            &options.encoder,
-        )?);
-    }
-    let models = Models {
-        encoder: encoder.as_mut().map(|encoder| encoder as &mut dyn Embed),
-        ..Models::default()
-    };
+    let cache = vectors_folder(job.world.hub);
+    let mut loaded = Loaded::new(&options, Some(&cache), |name| {
+        let found = if name == options.encoder {
+            job.encoder(observe)?
+        } else {
+            job.judge(name, observe)?
+        };
+        Ok(found.folder.clone())
+    })?;
+    let models = loaded.models();
     let evaluation = evaluate::evaluate(&input, &options, job.config.seed, models, observe)?;
     fs::write_json(&folder.join("metrics.json"), &evaluation.metrics)?;
     jsonl::write(&folder.join("pairs.jsonl"), &evaluation.pairs)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokenizers::EncodeInput;
 
+use stillhouse_core::evaluate::Entail;
 use stillhouse_core::event::Observer;
 use stillhouse_core::{Error, Result};
 
@@ -150,6 +151,24 @@ impl Classifier {
             *x /= sum;
         }
         logits
+    }
+}
+
+impl Entail for Classifier {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn judge(
+        &mut self,
+        pairs: &[(&str, &str)],
+        observe: &mut Observer<'_>,
+    ) -> Result<Vec<[f32; 3]>> {
+        let at = self.nli()?;
+        let judged = self.classify(pairs, observe)?.into_iter();
+        Ok(judged
+            .map(|p| [p[at.entailment], p[at.neutral], p[at.contradiction]])
+            .collect())
     }
 }
 

@@ -38,7 +38,9 @@ pub(super) fn match_tokens(
             .collect();
         // The order of a hash set must not decide what is computed beside what.
         unknown.sort_unstable();
-        let states = encoder.token_states(&unknown, layer, usize::MAX, &mut |_| {
+        // As the package does: some tokenizers heed white space at the ends.
+        let stripped: Vec<&str> = unknown.iter().map(|text| text.trim()).collect();
+        let states = encoder.token_states(&stripped, layer, usize::MAX, &mut |_| {
             std::ops::ControlFlow::Continue(())
         })?;
         known.extend(

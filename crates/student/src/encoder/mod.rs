@@ -33,9 +33,6 @@ use std::path::{Path, PathBuf};
 use tokenizers::EncodeInput;
 
 use stillhouse_core::evaluate::{Embed, TokenMatch};
-use stillhouse_core::event::{Event, Observer, tell};
-use stillhouse_core::{Error, Result, fs};
-use stillhouse_core::evaluate::Embed;
 use stillhouse_core::event::Observer;
 use stillhouse_core::{Error, Result};
 
@@ -110,11 +107,6 @@ impl Encoder {
         self.transformer.hidden_size()
     }
 
-    /// Transformer layers; layer 0 is the embeddings.
-    pub fn n_layers(&self) -> usize {
-        self.transformer.n_layers()
-    }
-
     /// Tokens of a text that are read, special tokens counted; the rest is cut off.
     pub fn max_tokens(&self) -> usize {
         self.tokens.max_tokens()
@@ -137,10 +129,10 @@ impl Encoder {
         max_tokens: usize,
         observe: &mut Observer<'_>,
     ) -> Result<Vec<TokenStates>> {
-        if layer > self.bert.n_layers() {
+        if layer > self.transformer.n_layers() {
             let what = format!(
                 "has {} layers, layer {layer} was asked for",
-                self.bert.n_layers()
+                self.transformer.n_layers()
             );
             return Err(Error::file(&self.folder, what));
         }
@@ -222,13 +214,12 @@ impl Embed for Encoder {
             .collect();
         let encoded = self.encode(&self.tokens, &different, observe)?;
         let pool = |states: &[f32]| self.pooling.unit_vector(states, self.hidden_size());
-        let vectors = self.map_states(&ids, self.bert.n_layers(), pool, observe)?;
         let vectors = self.map(&encoded, self.n_layers(), pool, observe)?;
         Ok(at.into_iter().map(|i| vectors[i].clone()).collect())
     }
 
     fn n_layers(&self) -> usize {
-        self.bert.n_layers()
+        self.transformer.n_layers()
     }
 
     fn match_tokens(

@@ -22,6 +22,7 @@ fn pair(id: &str, system: &str, value: Option<f64>) -> PairRecord {
         metrics: BTreeMap::from([("m".to_owned(), value.map(PairValue::Number))]),
         unscored: BTreeMap::new(),
         alignment: None,
+        links: None,
     }
 }
 
