@@ -152,7 +152,8 @@ impl<'a> Cutter<'a> {
     }
 
     fn words(&self, range: Range<usize>) -> &'a [Token] {
-        &self.tokens[range]
+        let n = self.tokens.len();
+        &self.tokens[range.start.min(n)..range.end.min(n)]
     }
 
     /// Where the clause that begins at `at` ends at the latest: the next mark.
