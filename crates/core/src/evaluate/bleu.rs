@@ -4,10 +4,14 @@
 //! Both use the tokeniser of mteval-v13a.
 //! Counts are kept per pair, and are added up for corpus BLEU.
 
-use std::collections::HashMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::column::{Aggregate, Column, Statistic, Unscored};
+use super::ngrams::{self, Words};
 use super::signature::Signature;
+use super::words::is_space;
 
 const ORDER: usize = 4;
 
@@ -39,10 +43,59 @@ pub(super) const COLUMNS: [Column; 4] = [
     },
 ];
 
+/// How BLEU counts, and what it makes of the counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BleuOptions {
+    /// Whether case is forgotten.
+    pub lowercase: bool,
+    /// What sacrebleu's form makes of an order without a match.
+    pub smooth: Smooth,
+    /// Whether the 0-1 form adds 1 to the matches and the n-grams of every order.
+    pub smooth_hf: bool,
+}
+
+/// What becomes of an order without a match (Chen and Cherry 2014), by sacrebleu's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Smooth {
+    /// BLEU is 0.
+    None,
+    /// So many matches are assumed; sacrebleu takes 0.1.
+    Floor {
+        /// The matches.
+        value: f64,
+    },
+    /// So many are added to the matches and n-grams of every order above the first; sacrebleu
+    /// takes 1.
+    AddK {
+        /// What is added.
+        value: f64,
+    },
+    /// The first such order counts half a match, the next a quarter, and so on.
+    #[default]
+    Exp,
+}
+
+impl fmt::Display for Smooth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Floor { value } => write!(f, "floor[{value:.2}]"),
+            Self::AddK { value } => write!(f, "add-k[{value:.2}]"),
+            Self::Exp => f.write_str("exp"),
+        }
+    }
+}
+
 /// One pair's statistics, in the order of [`COLUMNS`].
-pub(super) fn measure(explanation: &str, references: &[&str]) -> [Result<Statistic, Unscored>; 4] {
-    let sacre = sacre_counts(explanation, references);
-    let hf = hf_counts(explanation, references);
+pub(super) fn measure(
+    explanation: &str,
+    references: &[&str],
+    options: &BleuOptions,
+) -> [Result<Statistic, Unscored>; 4] {
+    let sacre = sacre_counts(explanation, references, options);
+    let hf = hf_counts(explanation, references, options);
     [
         Ok(Statistic::Value(sacre.sentence())),
         Ok(Statistic::Bleu(sacre)),
@@ -54,21 +107,26 @@ pub(super) fn measure(explanation: &str, references: &[&str]) -> [Result<Statist
 }
 
 /// What each column's number means, in sacrebleu's words.
-pub(super) fn signature(column: &str) -> Signature {
+pub(super) fn signature(column: &str, options: &BleuOptions) -> Signature {
     let hf = column.starts_with("bleu_hf");
     let corpus = column.ends_with("_corpus");
+    let smooth = match (hf, options.smooth_hf) {
+        (true, true) => "add-1".to_owned(),
+        (true, false) => "none".to_owned(),
+        (false, _) => options.smooth.to_string(),
+    };
     Signature::new(column)
-        .with("case", "mixed")
+        .with("case", if options.lowercase { "lc" } else { "mixed" })
         .with("eff", if hf || corpus { "no" } else { "yes" })
         .with("tok", "13a")
-        .with("smooth", if hf { "none" } else { "exp" })
+        .with("smooth", smooth)
         .with("scale", if hf { "1" } else { "100" })
         .with("over", if corpus { "corpus" } else { "sentences" })
         .with("like", if hf { "evaluate-0.4" } else { "sacrebleu-2.6" })
 }
 
 /// Matches and totals by n-gram order, and both lengths in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Clipped matches of 1-grams to 4-grams.
     pub matches: [u64; ORDER],
@@ -78,60 +136,66 @@ pub struct Counts {
     pub explanation_tokens: u64,
     /// Tokens of the reference that counts for length.
     pub reference_tokens: u64,
+    /// What they are counted for.
+    pub options: BleuOptions,
 }
 
 /// Counts in sacrebleu's manner: white space at the end goes before tokenising; of several
 /// references the one closest in length counts, the shorter one on a tie.
-pub fn sacre_counts(explanation: &str, references: &[&str]) -> Counts {
-    let explanation = tokens_13a(trim_end(explanation));
+pub fn sacre_counts(explanation: &str, references: &[&str], options: &BleuOptions) -> Counts {
+    let explanation = tokens(trim_end(explanation), options);
     let references: Vec<_> = references
         .iter()
-        .map(|text| tokens_13a(trim_end(text)))
+        .map(|text| tokens(trim_end(text), options))
         .collect();
     let n = explanation.len();
     let length = references
         .iter()
         .map(Vec::len)
         .min_by_key(|m| (m.abs_diff(n), *m));
-    counts(&explanation, &references, length.unwrap_or(0))
+    counts(&explanation, &references, length.unwrap_or(0), options)
 }
 
 /// Counts in the manner of `evaluate`: the shortest reference counts for length.
-pub fn hf_counts(explanation: &str, references: &[&str]) -> Counts {
-    let explanation = tokens_13a(explanation);
-    let references: Vec<_> = references.iter().map(|text| tokens_13a(text)).collect();
+pub fn hf_counts(explanation: &str, references: &[&str], options: &BleuOptions) -> Counts {
+    let explanation = tokens(explanation, options);
+    let references: Vec<_> = references
+        .iter()
+        .map(|text| tokens(text, options))
+        .collect();
     let length = references.iter().map(Vec::len).min();
-    counts(&explanation, &references, length.unwrap_or(0))
+    counts(&explanation, &references, length.unwrap_or(0), options)
 }
 
-fn counts(explanation: &[String], references: &[Vec<String>], reference_tokens: usize) -> Counts {
-    let mut counts = Counts {
-        explanation_tokens: explanation.len() as u64,
+fn tokens(text: &str, options: &BleuOptions) -> Vec<String> {
+    if options.lowercase {
+        tokens_13a(&text.to_lowercase())
+    } else {
+        tokens_13a(text)
+    }
+}
+
+fn counts(
+    explanation: &[String],
+    references: &[Vec<String>],
+    reference_tokens: usize,
+    options: &BleuOptions,
+) -> Counts {
+    let mut words = Words::default();
+    let references: Vec<Vec<u32>> = references
+        .iter()
+        .map(|tokens| tokens.iter().map(|token| words.learn(token)).collect())
+        .collect();
+    let references: Vec<&[u32]> = references.iter().map(Vec::as_slice).collect();
+    let numbers: Vec<u32> = explanation.iter().map(|t| words.number(t)).collect();
+    let matches = ngrams::matches(&numbers, &references, ORDER);
+    Counts {
+        matches: std::array::from_fn(|order| matches[order]),
+        totals: std::array::from_fn(|order| ngrams::total(numbers.len(), order + 1)),
+        explanation_tokens: numbers.len() as u64,
         reference_tokens: reference_tokens as u64,
-        ..Counts::default()
-    };
-    for order in 1..=ORDER {
-        let mut allowed: HashMap<&[String], u64> = HashMap::new();
-        for reference in references {
-            for (ngram, count) in ngrams(reference, order) {
-                let most = allowed.entry(ngram).or_default();
-                *most = count.max(*most);
-            }
-        }
-        for (ngram, count) in ngrams(explanation, order) {
-            counts.totals[order - 1] += count;
-            counts.matches[order - 1] += count.min(allowed.get(ngram).copied().unwrap_or(0));
-        }
+        options: *options,
     }
-    counts
-}
-
-fn ngrams(tokens: &[String], order: usize) -> HashMap<&[String], u64> {
-    let mut counts = HashMap::new();
-    for ngram in tokens.windows(order) {
-        *counts.entry(ngram).or_default() += 1;
-    }
-    counts
 }
 
 impl Counts {
@@ -143,55 +207,71 @@ impl Counts {
         }
         self.explanation_tokens += other.explanation_tokens;
         self.reference_tokens += other.reference_tokens;
+        self.options = other.options;
     }
 
-    /// Sentence BLEU, 0 to 100: exponential smoothing, orders that the text is too short for left out.
+    /// Sentence BLEU, 0 to 100: orders that the text is too short for are left out.
     pub fn sentence(&self) -> f64 {
         self.sacre(true)
     }
 
-    /// Corpus BLEU, 0 to 100: exponential smoothing, all four orders.
+    /// Corpus BLEU, 0 to 100: all four orders.
     pub fn corpus(&self) -> f64 {
         self.sacre(false)
     }
 
+    /// sacrebleu's `compute_bleu`, step by step.
     fn sacre(&self, effective_order: bool) -> f64 {
         if self.matches.iter().all(|n| *n == 0) {
             return 0.0;
         }
-        let (mut log_sum, mut orders, mut halving) = (0.0, 0, 1.0);
-        for (matches, total) in self.matches.iter().zip(self.totals) {
-            if total == 0 {
+        let smooth = self.options.smooth;
+        let mut precisions = [0.0; ORDER];
+        let (mut orders, mut halving) = (ORDER, 1.0);
+        for (order, precision) in precisions.iter_mut().enumerate() {
+            let (mut matches, mut total) = (self.matches[order] as f64, self.totals[order] as f64);
+            if let (Smooth::AddK { value }, 1..) = (smooth, order) {
+                matches += value;
+                total += value;
+            }
+            if total == 0.0 {
                 break;
             }
-            orders += 1;
-            let matches = if *matches == 0 {
-                halving *= 2.0;
-                1.0 / halving
-            } else {
-                *matches as f64
+            if effective_order {
+                orders = order + 1;
+            }
+            *precision = match smooth {
+                _ if matches != 0.0 => 100.0 * matches / total,
+                Smooth::Exp => {
+                    halving *= 2.0;
+                    100.0 / (halving * total)
+                }
+                Smooth::Floor { value } => 100.0 * value / total,
+                Smooth::None | Smooth::AddK { .. } => return 0.0,
             };
-            log_sum += (100.0 * matches / total as f64).ln();
         }
-        if orders < ORDER && !effective_order {
+        let precisions = &precisions[..orders];
+        if precisions.contains(&0.0) {
             return 0.0;
         }
-        self.brevity_penalty() * (log_sum / f64::from(orders as u32)).exp()
+        let logs: f64 = precisions.iter().map(|precision| precision.ln()).sum();
+        self.brevity_penalty() * (logs / orders as f64).exp()
     }
 
-    /// BLEU from 0 to 1 without smoothing, as `evaluate` computes it; `None` where it raises.
+    /// BLEU from 0 to 1, as `evaluate` computes it; `None` where it raises.
     pub fn hf(&self) -> Option<f64> {
         if self.explanation_tokens == 0 || self.reference_tokens == 0 {
             return None;
         }
-        if self.matches.contains(&0) {
+        let more = u64::from(self.options.smooth_hf);
+        if more == 0 && self.matches.contains(&0) {
             return Some(0.0);
         }
         let logs = self
             .matches
             .iter()
             .zip(self.totals)
-            .map(|(m, t)| (*m as f64 / t as f64).ln());
+            .map(|(m, t)| ((m + more) as f64 / (t + more) as f64).ln());
         Some(self.brevity_penalty() * (logs.sum::<f64>() / ORDER as f64).exp())
     }
 
@@ -273,11 +353,6 @@ fn pairs(
     out
 }
 
-/// What Python takes for white space: Unicode's, and four control characters.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
-}
-
 fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_space)
 }
@@ -301,16 +376,17 @@ mod tests {
     #[test]
     fn several_references_count_by_the_closest_or_the_shortest_length() {
         let references = ["one two three four five", "one"];
+        let options = BleuOptions::default();
         assert_eq!(
-            sacre_counts("one two three four", &references).reference_tokens,
+            sacre_counts("one two three four", &references, &options).reference_tokens,
             5
         );
         assert_eq!(
-            hf_counts("one two three four", &references).reference_tokens,
+            hf_counts("one two three four", &references, &options).reference_tokens,
             1
         );
         assert_eq!(
-            sacre_counts("one two three", &references).reference_tokens,
+            sacre_counts("one two three", &references, &options).reference_tokens,
             1
         );
     }

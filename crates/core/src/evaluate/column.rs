@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::bleu;
+use super::chrf;
 use super::label;
 use super::pair::{PairValue, Triple};
 
@@ -31,6 +32,8 @@ pub enum Aggregate {
     CorpusBleu,
     /// Corpus BLEU in the 0-1 form.
     CorpusBleuHf,
+    /// Corpus chrF, 0 to 100.
+    CorpusChrf,
 }
 
 /// What is kept of one example for one column.
@@ -44,6 +47,8 @@ pub enum Statistic {
     Label(label::Pair),
     /// Counts that are added up over the corpus.
     Bleu(bleu::Counts),
+    /// Likewise.
+    Chrf(chrf::Counts),
 }
 
 /// Why one example has no number: counted by reason, and left out of the value.
@@ -70,7 +75,7 @@ impl Statistic {
             Self::Value(value) => Some(PairValue::Number(*value)),
             Self::Triple(triple) => Some(PairValue::Triple(*triple)),
             Self::Label(pair) => Some(PairValue::Truth(pair.is_correct())),
-            Self::Bleu(_) => None,
+            Self::Bleu(_) | Self::Chrf(_) => None,
         }
     }
 
@@ -80,6 +85,7 @@ impl Statistic {
             Self::Triple(triple) => triple.f1,
             Self::Label(pair) => f64::from(u8::from(pair.is_correct())),
             Self::Bleu(counts) => counts.sentence(),
+            Self::Chrf(counts) => counts.score(),
         }
     }
 }
@@ -99,6 +105,15 @@ impl Aggregate {
             })),
             Self::CorpusBleu => counts(statistics).map(|counts| counts.corpus()),
             Self::CorpusBleuHf => counts(statistics).and_then(|counts| counts.hf()),
+            Self::CorpusChrf => {
+                let mut total: Option<chrf::Counts> = None;
+                for statistic in statistics {
+                    if let Statistic::Chrf(counts) = statistic {
+                        total.get_or_insert_default().add(counts);
+                    }
+                }
+                total.map(|total| total.score())
+            }
         }
     }
 }

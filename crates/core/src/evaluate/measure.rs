@@ -163,10 +163,14 @@ impl<'a> Measure<'a> {
         let vectors = || self.material.vectors_of(pair.text);
         match metric {
             MetricName::Accuracy | MetricName::MacroF1 => Said::default(),
-            MetricName::Bleu => Said::of(bleu::measure(pair.text, &pair.references)),
+            MetricName::Bleu => Said::of(bleu::measure(
+                pair.text,
+                &pair.references,
+                &bleu::BleuOptions::default(),
+            )),
             MetricName::Rouge => {
                 let stemmer = self.options.stemmer;
-                Said::scored(rouge::measure(pair.text, &pair.references, stemmer))
+                Said::of(rouge::measure(pair.text, &pair.references, stemmer))
             }
             MetricName::Meteor => Said::of([self.meteor(pair)]),
             MetricName::Bertscore => Said::of([self.bertscore(pair)]),
@@ -344,7 +348,7 @@ impl<'a> Measure<'a> {
         let splitter = self.material.sentences.splitter.as_str();
         let own = match metric {
             MetricName::Accuracy | MetricName::MacroF1 => label::signature(column.name),
-            MetricName::Bleu => bleu::signature(column.name),
+            MetricName::Bleu => bleu::signature(column.name, &bleu::BleuOptions::default()),
             MetricName::Rouge => rouge::signature(column.name, self.options.stemmer),
             MetricName::Meteor => meteor::signature(column.name, &self.options.meteor, splitter),
             MetricName::Bertscore => {

@@ -4,9 +4,9 @@
 //! Columns over equally many examples share their draws, which makes their differences paired, and
 //! are summed side by side.
 
-use super::bleu;
 use super::bootstrap::Bootstrap;
 use super::column::{Aggregate, Statistic};
+use super::{bleu, chrf};
 use crate::random::Random;
 
 /// The rows of one column: `[n, width]`.
@@ -15,10 +15,14 @@ pub(super) struct Table {
     aggregate: Aggregate,
     width: usize,
     rows: Vec<f64>,
+    /// The first statistic: how sums of such counts are read.
+    first: Option<Statistic>,
 }
 
 /// BLEU's matches and totals of four orders, and both lengths.
 const BLEU_WIDTH: usize = 10;
+/// chrF's matches and totals of both sides.
+const CHRF_WIDTH: usize = 3 * chrf::MOST_ORDERS;
 /// Gold, predicted and correct of one label.
 const LABEL_WIDTH: usize = 3;
 
@@ -28,6 +32,7 @@ impl Table {
         let width = match aggregate {
             Aggregate::Mean => 1,
             Aggregate::CorpusBleu | Aggregate::CorpusBleuHf => BLEU_WIDTH,
+            Aggregate::CorpusChrf => CHRF_WIDTH,
             Aggregate::MacroF1 => {
                 let places = statistics.iter().filter_map(|s| match s {
                     Statistic::Label(pair) => Some(pair.gold.max(pair.predicted.unwrap_or(0))),
@@ -42,10 +47,12 @@ impl Table {
                 (Aggregate::Mean, statistic) => row[0] = statistic.value(),
                 (_, Statistic::Bleu(counts)) => {
                     let lengths = [counts.explanation_tokens, counts.reference_tokens];
-                    let all = counts.matches.iter().chain(&counts.totals).chain(&lengths);
-                    for (cell, count) in row.iter_mut().zip(all) {
-                        *cell = *count as f64;
-                    }
+                    let all = counts.matches.iter().chain(&counts.totals);
+                    fill(row, all.chain(&lengths));
+                }
+                (_, Statistic::Chrf(counts)) => {
+                    let all = counts.matches.iter().chain(&counts.explanation);
+                    fill(row, all.chain(&counts.reference));
                 }
                 (_, Statistic::Label(pair)) => {
                     row[LABEL_WIDTH * pair.gold] += 1.0;
@@ -61,6 +68,7 @@ impl Table {
             aggregate,
             width,
             rows,
+            first: statistics.first().map(|first| **first),
         }
     }
 
@@ -81,14 +89,41 @@ impl Table {
         }
         match self.aggregate {
             Aggregate::Mean => Some(sum[0] / n as f64),
-            Aggregate::CorpusBleu => Some(bleu_counts(sum).corpus()),
-            Aggregate::CorpusBleuHf => bleu_counts(sum).hf(),
+            Aggregate::CorpusBleu => Some(self.bleu_counts(sum).corpus()),
+            Aggregate::CorpusBleuHf => self.bleu_counts(sum).hf(),
+            Aggregate::CorpusChrf => Some(self.chrf_counts(sum).score()),
             Aggregate::MacroF1 => {
                 let tallies = sum.chunks(LABEL_WIDTH).filter(|tally| tally[0] > 0.0);
                 let f1 = tallies.map(|tally| 2.0 * tally[2] / (tally[0] + tally[1]));
                 let (sum, n) = f1.fold((0.0, 0), |(sum, n), f1| (sum + f1, n + 1));
                 (n > 0).then(|| sum / f64::from(n))
             }
+        }
+    }
+
+    fn bleu_counts(&self, sum: &[f64]) -> bleu::Counts {
+        let [explanation_tokens, reference_tokens] = counts(sum, 8);
+        bleu::Counts {
+            matches: counts(sum, 0),
+            totals: counts(sum, 4),
+            explanation_tokens,
+            reference_tokens,
+            options: match self.first {
+                Some(Statistic::Bleu(first)) => first.options,
+                _ => bleu::BleuOptions::default(),
+            },
+        }
+    }
+
+    fn chrf_counts(&self, sum: &[f64]) -> chrf::Counts {
+        chrf::Counts {
+            matches: counts(sum, 0),
+            explanation: counts(sum, chrf::MOST_ORDERS),
+            reference: counts(sum, 2 * chrf::MOST_ORDERS),
+            beta: match self.first {
+                Some(Statistic::Chrf(first)) => first.beta,
+                _ => chrf::ChrfOptions::default().beta,
+            },
         }
     }
 
@@ -122,15 +157,16 @@ impl Table {
     }
 }
 
-#[expect(clippy::cast_sign_loss, reason = "sums of counts are not negative")]
-fn bleu_counts(sum: &[f64]) -> bleu::Counts {
-    let four = |first: usize| std::array::from_fn(|order| sum[first + order] as u64);
-    bleu::Counts {
-        matches: four(0),
-        totals: four(4),
-        explanation_tokens: sum[8] as u64,
-        reference_tokens: sum[9] as u64,
+fn fill<'a>(row: &mut [f64], counts: impl Iterator<Item = &'a u64>) {
+    for (cell, count) in row.iter_mut().zip(counts) {
+        *cell = *count as f64;
     }
+}
+
+/// N counts of a sum, from the first one on.
+#[expect(clippy::cast_sign_loss, reason = "sums of counts are not negative")]
+fn counts<const N: usize>(sum: &[f64], first: usize) -> [u64; N] {
+    std::array::from_fn(|n| sum[first + n] as u64)
 }
 
 /// Numbers that are summed side by side.
@@ -218,6 +254,17 @@ mod tests {
             totals: [counts.1, counts.1, counts.1, counts.2],
             explanation_tokens: counts.1,
             reference_tokens: counts.2,
+            options: bleu::BleuOptions::default(),
+        })
+    }
+
+    fn chrf(counts: (u64, u64, u64)) -> Statistic {
+        let of = |count: u64| std::array::from_fn(|order| count.saturating_sub(order as u64));
+        Statistic::Chrf(chrf::Counts {
+            matches: of(counts.0),
+            explanation: of(counts.1),
+            reference: of(counts.2.max(counts.0)),
+            beta: 3,
         })
     }
 
@@ -236,6 +283,7 @@ mod tests {
                 rows.iter().map(|row| kind(row.0 as f64)).collect()
             };
             let counts: Vec<Statistic> = rows.iter().map(|r| bleu((r.0, r.1, r.2))).collect();
+            let chrf_counts = rows.iter().map(|r| chrf((r.0, r.1, r.2))).collect();
             let labels: Vec<Statistic> = rows.iter().map(|row| label(row.3, row.4)).collect();
             let columns = [
                 (Aggregate::Mean, of(Statistic::Value)),
@@ -243,6 +291,7 @@ mod tests {
                 (Aggregate::MacroF1, labels),
                 (Aggregate::CorpusBleu, counts.clone()),
                 (Aggregate::CorpusBleuHf, counts),
+                (Aggregate::CorpusChrf, chrf_counts),
             ];
             let bootstrap = Bootstrap { resamples: 5, seed: 3 };
             let all: Vec<Vec<&Statistic>> = columns.iter().map(|c| c.1.iter().collect()).collect();

@@ -4,12 +4,11 @@
 //! Its words are runs of ASCII letters and digits after lower-casing: other scripts give none,
 //! and an accented letter splits a word.
 
-use std::collections::HashMap;
-
-use super::column::{Aggregate, Column, Statistic};
+use super::column::{Aggregate, Column, Statistic, Unscored};
+use super::ngrams::{self, UNKNOWN, Words};
 use super::pair::Triple;
-use super::porter;
 use super::signature::Signature;
+use super::{lcs, porter};
 
 /// F1 of each kind; precision and recall stand in `pairs.jsonl`.
 pub(super) const COLUMNS: [Column; 4] = [
@@ -29,21 +28,35 @@ const fn column(name: &'static str, title: &'static str) -> Column {
 }
 
 /// One pair's statistics, in the order of [`COLUMNS`].
-pub(super) fn measure(explanation: &str, references: &[&str], stemmer: bool) -> [Statistic; 4] {
+pub(super) fn measure(
+    explanation: &str,
+    references: &[&str],
+    stemmer: bool,
+) -> [Result<Statistic, Unscored>; 4] {
     let best = best_scores(explanation, references, stemmer);
-    [best.rouge1, best.rouge2, best.rouge_l, best.rouge_lsum].map(Statistic::Triple)
+    let kinds = [
+        Some(best.rouge1),
+        Some(best.rouge2),
+        best.rouge_l,
+        best.rouge_lsum,
+    ];
+    kinds.map(|kind| {
+        kind.map(Statistic::Triple)
+            .ok_or_else(|| Unscored::new("both texts are too long for a common subsequence"))
+    })
 }
 
 /// Of several references the one with the highest F1 counts, for each kind by itself.
 pub fn best_scores(explanation: &str, references: &[&str], stemmer: bool) -> Scores {
+    let explanation = Lines::new(explanation, stemmer);
     let each = references
         .iter()
-        .map(|reference| scores(explanation, reference, stemmer));
+        .map(|reference| explanation.against(&Lines::new(reference, stemmer)));
     let best = each.reduce(|a, b| Scores {
         rouge1: better(a.rouge1, b.rouge1),
         rouge2: better(a.rouge2, b.rouge2),
-        rouge_l: better(a.rouge_l, b.rouge_l),
-        rouge_lsum: better(a.rouge_lsum, b.rouge_lsum),
+        rouge_l: a.rouge_l.zip(b.rouge_l).map(|(a, b)| better(a, b)),
+        rouge_lsum: a.rouge_lsum.zip(b.rouge_lsum).map(|(a, b)| better(a, b)),
     });
     best.unwrap_or_default()
 }
@@ -68,32 +81,15 @@ pub struct Scores {
     pub rouge1: Triple,
     /// Shared word pairs.
     pub rouge2: Triple,
-    /// Longest common subsequence of the whole texts.
-    pub rouge_l: Triple,
-    /// Union of the longest common subsequences, line by line.
-    pub rouge_lsum: Triple,
+    /// Longest common subsequence of the whole texts; `None` where both are too long for it.
+    pub rouge_l: Option<Triple>,
+    /// Union of the longest common subsequences, line by line; likewise.
+    pub rouge_lsum: Option<Triple>,
 }
 
 /// All four kinds for one explanation and one reference; an empty side gives zeros.
 pub fn scores(explanation: &str, reference: &str, stemmer: bool) -> Scores {
-    let words = tokens(explanation, stemmer);
-    let expected = tokens(reference, stemmer);
-    let lines = |text: &str| -> Vec<Vec<String>> {
-        text.split('\n').map(|line| tokens(line, stemmer)).collect()
-    };
-    let rouge_l = triple(subsequence(&words, &expected), words.len(), expected.len());
-    // Two single lines have one subsequence, and it never counts a word twice.
-    let is_one_line = !explanation.contains('\n') && !reference.contains('\n');
-    Scores {
-        rouge1: of_ngrams(&words, &expected, 1),
-        rouge2: of_ngrams(&words, &expected, 2),
-        rouge_l,
-        rouge_lsum: if is_one_line {
-            rouge_l
-        } else {
-            of_lines(&lines(explanation), &lines(reference))
-        },
-    }
+    Lines::new(explanation, stemmer).against(&Lines::new(reference, stemmer))
 }
 
 /// Lower-case runs of `a-z0-9`, those longer than three letters stemmed if asked for.
@@ -118,100 +114,80 @@ fn triple(hits: usize, words: usize, expected: usize) -> Triple {
     )
 }
 
-fn of_ngrams(words: &[String], expected: &[String], order: usize) -> Triple {
-    let mut left: HashMap<&[String], usize> = HashMap::new();
-    for ngram in expected.windows(order) {
-        *left.entry(ngram).or_default() += 1;
-    }
-    let mut hits = 0;
-    for ngram in words.windows(order) {
-        if let Some(n) = left.get_mut(ngram).filter(|n| **n > 0) {
-            *n -= 1;
-            hits += 1;
-        }
-    }
-    let count = |tokens: &[String]| (tokens.len() + 1).saturating_sub(order);
-    triple(hits, count(words), count(expected))
+/// The words of a text, and where each of its lines ends.
+struct Lines {
+    words: Vec<String>,
+    ends: Vec<usize>,
 }
 
-/// The length of the longest common subsequence.
-fn subsequence(a: &[String], b: &[String]) -> usize {
-    let mut row = vec![0usize; b.len() + 1];
-    for x in a {
-        let mut diagonal = 0;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if x == y {
-                diagonal + 1
+impl Lines {
+    fn new(text: &str, stemmer: bool) -> Self {
+        let (mut words, mut ends) = (Vec::new(), Vec::new());
+        for line in text.split('\n') {
+            words.extend(tokens(line, stemmer));
+            ends.push(words.len());
+        }
+        Self { words, ends }
+    }
+
+    fn of<'a>(&self, numbers: &'a [u32]) -> Vec<&'a [u32]> {
+        let mut start = 0;
+        let lines = self.ends.iter().map(|end| {
+            let line = &numbers[start..*end];
+            start = *end;
+            line
+        });
+        lines.collect()
+    }
+
+    fn against(&self, reference: &Self) -> Scores {
+        let mut numbers = Words::default();
+        let expected: Vec<u32> = reference.words.iter().map(|w| numbers.learn(w)).collect();
+        let words: Vec<u32> = self.words.iter().map(|w| numbers.number(w)).collect();
+
+        let matches = ngrams::matches(&words, &[&expected], 2);
+        let of_ngrams = |order: usize| {
+            let total = |words: &[u32]| ngrams::total(words.len(), order) as usize;
+            triple(matches[order - 1] as usize, total(&words), total(&expected))
+        };
+        let of_length = |hits| triple(hits, words.len(), expected.len());
+        let rouge_l = lcs::length(&words, &expected).map(of_length);
+        Scores {
+            rouge1: of_ngrams(1),
+            rouge2: of_ngrams(2),
+            rouge_l,
+            // Two single lines have one subsequence, and it never counts a word twice.
+            rouge_lsum: if self.ends.len() == 1 && reference.ends.len() == 1 {
+                rouge_l
             } else {
-                above.max(row[j])
-            };
-            diagonal = above;
+                let lines = self.of(&words);
+                hits_of_lines(&lines, &reference.of(&expected)).map(of_length)
+            },
         }
     }
-    row[b.len()]
 }
 
 /// ROUGE-Lsum: for each line of the reference the union of its common subsequences with the
 /// explanation's lines; a word counts at most as often as it stands on either side.
-fn of_lines(lines: &[Vec<String>], expected: &[Vec<String>]) -> Triple {
-    let mut left = count_words(lines);
-    let mut left_expected = count_words(expected);
+fn hits_of_lines(lines: &[&[u32]], expected: &[&[u32]]) -> Option<usize> {
+    let unions = lcs::union(lines, expected)?;
+    let n_words = expected.iter().copied().flatten().max();
+    let mut left = vec![0u32; n_words.map_or(0, |last| *last as usize + 1)];
+    for word in lines.iter().copied().flatten() {
+        if *word != UNKNOWN {
+            left[*word as usize] += 1;
+        }
+    }
     let mut hits = 0;
-    for line in expected {
-        let mut in_union = vec![false; line.len()];
-        for other in lines {
-            mark_subsequence(line, other, &mut in_union);
-        }
-        for (word, _) in line.iter().zip(&in_union).filter(|(_, is_in)| **is_in) {
-            let (Some(n), Some(m)) = (left.get_mut(word), left_expected.get_mut(word)) else {
-                continue;
-            };
-            if *n > 0 && *m > 0 {
-                *n -= 1;
-                *m -= 1;
-                hits += 1;
-            }
+    for (line, marks) in expected.iter().zip(unions) {
+        // What stands in the reference cannot be marked more often than it stands there.
+        for (word, _) in line.iter().zip(marks).filter(|(_, is_in)| *is_in) {
+            let left = &mut left[*word as usize];
+            hits += usize::from(*left > 0);
+            *left = left.saturating_sub(1);
         }
     }
-    let total = |lines: &[Vec<String>]| lines.iter().map(Vec::len).sum();
-    triple(hits, total(lines), total(expected))
-}
-
-fn count_words(lines: &[Vec<String>]) -> HashMap<&String, usize> {
-    let mut counts = HashMap::new();
-    for word in lines.iter().flatten() {
-        *counts.entry(word).or_default() += 1;
-    }
-    counts
-}
-
-/// Marks the words of `line` on one longest common subsequence with `other`: the one that a
-/// backward walk finds which goes up on a tie, as the reference implementation does.
-fn mark_subsequence(line: &[String], other: &[String], marks: &mut [bool]) {
-    let width = other.len() + 1;
-    let mut table = vec![0u32; (line.len() + 1) * width];
-    for (i, x) in line.iter().enumerate() {
-        for (j, y) in other.iter().enumerate() {
-            table[(i + 1) * width + j + 1] = if x == y {
-                table[i * width + j] + 1
-            } else {
-                table[i * width + j + 1].max(table[(i + 1) * width + j])
-            };
-        }
-    }
-    let (mut i, mut j) = (line.len(), other.len());
-    while i > 0 && j > 0 {
-        if line[i - 1] == other[j - 1] {
-            marks[i - 1] = true;
-            i -= 1;
-            j -= 1;
-        } else if table[i * width + j - 1] > table[(i - 1) * width + j] {
-            j -= 1;
-        } else {
-            i -= 1;
-        }
-    }
+    Some(hits)
 }
 
 #[cfg(test)]
@@ -233,7 +209,9 @@ mod tests {
     #[test]
     fn line_breaks_count_for_lsum_alone() {
         let scores = scores("a b\nc d", "c d\na b", false);
-        assert_eq!((scores.rouge_l.f1, scores.rouge_lsum.f1), (0.5, 1.0));
+        let f1 = |kind: Option<Triple>| kind.map(|triple| triple.f1);
+        let found = (f1(scores.rouge_l), f1(scores.rouge_lsum));
+        assert_eq!(found, (Some(0.5), Some(1.0)));
     }
 
     fn check(text: &str, stemmer: bool, expected: &str) {
