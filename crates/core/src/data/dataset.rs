@@ -58,6 +58,10 @@ pub struct Dataset {
     /// What the student says first; labels come before, other answers after the rationale.
     #[serde(default)]
     pub order: Option<Order>,
+    /// The claims are made from templates, and that they share words means nothing: they are not
+    /// compared as near-duplicates.
+    #[serde(default)]
+    pub templated: bool,
     /// Put the prompt into the student's own chat template.
     #[serde(default)]
     pub chat: bool,

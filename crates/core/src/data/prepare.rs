@@ -63,6 +63,15 @@ pub(super) fn prepare(
     }
     for split in SPLITS {
         if !summary.counts.contains_key(&split) {
+            let alike = if assigned.largest * 4 > n_expected {
+                format!(
+                    "; {} claims are alike by their words and stay together: \
+                     data.split.near_duplicate = false parts them",
+                    assigned.largest
+                )
+            } else {
+                String::new()
+            };
             let official = if summary.official.is_empty() {
                 ""
             } else {
@@ -70,7 +79,7 @@ pub(super) fn prepare(
             };
             let what = format!(
                 "{n_expected} examples leave none for the {} split; give more examples or change \
-                 data.split{official}",
+                 data.split{alike}{official}",
                 name_of(split)
             );
             return Err(Error::file(path, what));
@@ -255,6 +264,7 @@ impl<'a> First<'a> {
             .options
             .split
             .near_duplicate
+            .filter(|_| !self.dataset.templated)
             .map(|_| example.claim.as_str());
         let number = place.line.filter(|_| place.within().starts_with("line"));
         let used = (self.briefs.ids.len(), number.unwrap_or(place.row));

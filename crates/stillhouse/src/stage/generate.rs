@@ -1,12 +1,13 @@
 //! The student, and the base model before any training, label and explain the test split.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::json;
 use stillhouse_core::evaluate::{STUDENT, UNTRAINED};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::jsonl::{self, Log};
-use stillhouse_core::prompt::Prompt;
+use stillhouse_core::prompt::{Prompt, Task};
 use stillhouse_core::record::{Example, Outcome, Prediction, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, fs};
@@ -94,7 +95,12 @@ fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
 
 /// The prompts of examples, each with room for the longest completion; training asks for them
 /// too, so that what cannot be generated is known before hours are spent.
-pub(crate) fn prompts(job: &Job<'_>, examples: &[&Example], model: &Model) -> Result<Vec<Prompt>> {
+pub(crate) fn prompts(
+    job: &Job<'_>,
+    task: Task,
+    examples: &[&Example],
+    model: &Model,
+) -> Result<Vec<Prompt>> {
     let (context, most) = (
         model.context_tokens(),
         job.config.student.generate.max_new_tokens,
@@ -103,7 +109,7 @@ pub(crate) fn prompts(job: &Job<'_>, examples: &[&Example], model: &Model) -> Re
     let of = |example: &&Example| {
         let prompt = job
             .template
-            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?;
+            .fit_for(task, example, |text| Ok(model.prompt_tokens(text) <= room))?;
         let crowded = || CoreError::Example {
             id: example.id.clone(),
             what: format!(
@@ -128,36 +134,53 @@ fn answer(
 ) -> Result<()> {
     let is_done = |id: &str| predictions.iter().any(|p| p.system == system && p.id == id);
     let open: Vec<&Example> = examples.iter().filter(|e| !is_done(&e.id)).collect();
-    let prompts = prompts(job, &open, model)?;
-    let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
     let labels = job.dataset.label_set();
-    let mut keep = |index: usize, completion: Completion| {
-        let (label, explanation, outcome) = job.template.parse(&completion.text, &labels);
-        let outcome = if completion.is_truncated && outcome == Outcome::Ok {
-            Outcome::Truncated
-        } else {
-            outcome
+    // Where label and rationale are asked for apart, the labels come first and wait here.
+    let mut said: HashMap<usize, (Option<String>, Outcome, String)> = HashMap::new();
+    for (index, task) in job.template.tasks().iter().enumerate() {
+        let is_last = index + 1 == job.template.tasks().len();
+        let prompts = prompts(job, *task, &open, model)?;
+        let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
+        let mut keep = |index: usize, completion: Completion| {
+            let text = &completion.text;
+            let (mut label, explanation, mut outcome) =
+                job.template.parse_for(*task, text, &labels);
+            if completion.is_truncated && outcome == Outcome::Ok {
+                outcome = Outcome::Truncated;
+            }
+            if !is_last {
+                said.insert(index, (label, outcome, completion.text));
+                return Ok(());
+            }
+            let mut whole = completion.text;
+            if let Some((before, how, text)) = said.remove(&index) {
+                label = before;
+                whole = format!("{text}\n{whole}");
+                if label.is_none() {
+                    outcome = how;
+                }
+            }
+            let prediction = Prediction {
+                id: open[index].id.clone(),
+                system: system.to_owned(),
+                label,
+                explanation,
+                outcome,
+                completion: whole,
+                evidence_dropped: prompts[index].evidence_dropped,
+            };
+            log.push(&prediction)?;
+            predictions.push(prediction);
+            Ok(())
         };
-        let prediction = Prediction {
-            id: open[index].id.clone(),
-            system: system.to_owned(),
-            label,
-            explanation,
-            outcome,
-            completion: completion.text,
-            evidence_dropped: prompts[index].evidence_dropped,
-        };
-        log.push(&prediction)?;
-        predictions.push(prediction);
-        Ok(())
-    };
-    generate(
-        model,
-        &texts,
-        &job.config.student.generate,
-        job.config.seed,
-        observe,
-        &mut keep,
-    )?;
+        generate(
+            model,
+            &texts,
+            &job.config.student.generate,
+            job.config.seed,
+            observe,
+            &mut keep,
+        )?;
+    }
     Ok(())
 }

@@ -51,7 +51,9 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         }
     }
     let test: Vec<&Example> = examples.iter().filter(|e| e.split == Split::Test).collect();
-    generate::prompts(job, &test, &model)?;
+    for task in job.template.tasks() {
+        generate::prompts(job, *task, &test, &model)?;
+    }
     let trained = train(
         model,
         &items.train,
@@ -131,28 +133,28 @@ fn items(job: &Job<'_>, examples: &[Example], model: &Model) -> Result<Items> {
             .get(choice.example.as_str())
             .ok_or_else(|| lost(&choice.example))?;
         let label = rationale.label.as_ref().unwrap_or(&example.label);
-        let completion = job.template.completion(label, &rationale.text);
-        let room = model
-            .context_tokens()
-            .saturating_sub(model.completion_tokens(&completion));
-        let Some(prompt) = job
-            .template
-            .fit(example, |text| Ok(model.prompt_tokens(text) <= room))?
-        else {
-            items.too_long.push(rationale.id.clone());
-            continue;
-        };
-        items.evidence_dropped += prompt.evidence_dropped;
-        let item = Item {
-            id: rationale.id.clone(),
-            prompt: prompt.text,
-            completion,
-            weight: choice.weight,
-        };
-        match example.split {
-            Split::Train => items.train.push(item),
-            Split::Validation => items.validation.push(item),
-            Split::Test => {}
+        for task in job.template.tasks() {
+            let completion = job.template.completion_for(*task, label, &rationale.text);
+            let room = model
+                .context_tokens()
+                .saturating_sub(model.completion_tokens(&completion));
+            let fits = |text: &str| Ok(model.prompt_tokens(text) <= room);
+            let Some(prompt) = job.template.fit_for(*task, example, fits)? else {
+                items.too_long.push(rationale.id.clone());
+                continue;
+            };
+            items.evidence_dropped += prompt.evidence_dropped;
+            let item = Item {
+                id: rationale.id.clone(),
+                prompt: prompt.text,
+                completion,
+                weight: choice.weight,
+            };
+            match example.split {
+                Split::Train => items.train.push(item),
+                Split::Validation => items.validation.push(item),
+                Split::Test => {}
+            }
         }
     }
     Ok(items)

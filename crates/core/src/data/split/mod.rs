@@ -149,6 +149,8 @@ pub(super) struct Assigned {
     pub(super) near_duplicate_groups: usize,
     /// Those of them that stand in several splits, since the source puts them there.
     pub(super) near_duplicates_across: usize,
+    /// Examples in the largest group of near-duplicates.
+    pub(super) largest: usize,
 }
 
 /// Decides the split of each example. The result does not depend on their order.
@@ -199,6 +201,7 @@ pub(super) fn assign(briefs: Briefs, options: &SplitOptions, seed: u64) -> Assig
         group.iter().any(|index| splits[*index as usize] != first)
     };
     Assigned {
+        largest: duplicates.iter().map(Vec::len).max().unwrap_or(0),
         near_duplicate_groups: duplicates.len(),
         near_duplicates_across: duplicates.iter().filter(across).count(),
         splits,
@@ -242,14 +245,17 @@ fn draw(
     } else {
         0.0
     };
+    let has_large_groups = groups.iter().any(|group| group.len() > SMALL_GROUP);
     let mut random = Random::new(seed, "split");
     let mut test = Systematic {
         share: share_of_test,
-        position: random.next_f64(),
+        owed: random.next_f64(),
+        has_large_groups,
     };
     let mut validation = Systematic {
         share: share_of_validation / (1.0 - share_of_test).max(f64::EPSILON),
-        position: random.next_f64(),
+        owed: random.next_f64(),
+        has_large_groups,
     };
     for (_, id_hash, group) in order {
         let split = if options.stratified {
@@ -274,16 +280,34 @@ fn draw(
 }
 
 /// Takes every (1/share)-th item, from a random start.
+///
+/// Of small groups, each that holds such an item is taken whole, which takes slightly more than
+/// the share; splits of earlier versions rest on it. Where there are larger ones, as many are
+/// taken as hold the share.
 struct Systematic {
     share: f64,
-    position: f64,
+    /// Items that should have been taken by now and were not.
+    owed: f64,
+    has_large_groups: bool,
 }
+
+/// The size up to which groups are small.
+const SMALL_GROUP: usize = 3;
 
 impl Systematic {
     fn takes(&mut self, n: usize) -> bool {
-        let before = self.position.floor();
-        self.position += self.share * n as f64;
-        self.position.floor() > before
+        self.owed += self.share * n as f64;
+        if !self.has_large_groups {
+            let is_taken = self.owed >= 1.0;
+            self.owed -= self.owed.floor();
+            return is_taken;
+        }
+        // A large group waits until at least half of it is owed, so that none outgrows its share.
+        let is_taken = self.owed >= (n as f64 / 2.0).max(1.0);
+        if is_taken {
+            self.owed -= n as f64;
+        }
+        is_taken
     }
 }
 
@@ -447,6 +471,21 @@ mod tests {
                 of(Split::Test)
             );
             assert!(of(Split::Validation).abs_diff(n / 10) <= 1);
+        }
+    }
+
+    #[test]
+    fn shares_hold_with_large_groups_too() {
+        for seed in 0..20 {
+            let mut briefs = Briefs::default();
+            for id in 0..2000 {
+                let group = [format!("{}", id / 5)];
+                briefs.push(&format!("{id:04}"), None, "all".into(), &group, None);
+            }
+            let splits = super::assign(briefs, &SplitOptions::default(), seed).splits;
+            let n = splits.iter().filter(|split| **split == Split::Test).count();
+            assert!(n.abs_diff(300) <= 10, "{n}");
+            assert!((0..2000).all(|id| splits[id] == splits[id / 5 * 5]));
         }
     }
 
