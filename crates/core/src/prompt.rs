@@ -5,6 +5,8 @@
 //! completion is the label, a full stop, and the explanation: the label stands first, so that a
 //! caller who wants the verdict alone can stop after it.
 
+pub mod teacher;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 
@@ -31,18 +33,23 @@ fn wrong(error: impl std::fmt::Display) -> Error {
     Error::option("prompt", error.to_string())
 }
 
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // As in chat templates: a line that holds only a tag leaves no empty line.
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
+    environment.set_syntax(syntax?);
+    Ok(environment)
+}
+
 impl Template {
     /// Compiles `source`; with `show_label` the gold label is put into the prompt, and the
     /// completion is the explanation alone.
     pub fn new(source: &str, show_label: bool) -> Result<Self> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // As in chat templates: a line that holds only a tag leaves no empty line.
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
-        environment.set_syntax(syntax.map_err(wrong)?);
+        let mut environment = environment().map_err(wrong)?;
         environment
             .add_template_owned("prompt", source.trim_end().to_owned())
             .map_err(wrong)?;
