@@ -39,6 +39,9 @@ pub enum Error {
     /// The student.
     #[error(transparent)]
     Student(#[from] stillhouse_student::Error),
+    /// The teacher.
+    #[error(transparent)]
+    Teacher(#[from] stillhouse_teacher::Error),
     /// A model could not be found or fetched.
     #[error(transparent)]
     Hub(#[from] stillhouse_hub::Error),
@@ -67,9 +70,12 @@ impl Error {
             Self::Config { .. } | Self::Set { .. } => Fault::Config,
             Self::Hub(_) => Fault::World,
             Self::Stage { source, .. } => source.fault(),
-            Self::Core(error) | Self::Student(stillhouse_student::Error::Core(error)) => {
-                of_core(error)
-            }
+            Self::Core(error)
+            | Self::Student(stillhouse_student::Error::Core(error))
+            | Self::Teacher(stillhouse_teacher::Error::Core(error)) => of_core(error),
+            // A cap that is reached is a run that did not come to its end.
+            Self::Teacher(stillhouse_teacher::Error::Cap { .. }) => Fault::Run,
+            Self::Teacher(_) => Fault::World,
             Self::Student(_) => Fault::Run,
         }
     }

@@ -91,10 +91,12 @@ pub(crate) fn read(body: &str, wanted: usize) -> Result<Vec<Answer>, String> {
 
 /// Puts the response's usage to its answers; more choices than were wanted are paid as well.
 fn share_usage(value: &Value, answers: &mut [Answer]) {
+    // No answer has more tokens than this, whatever the end point says.
     let count = |key: &str| {
         value
             .pointer(&format!("/usage/{key}"))
             .and_then(Value::as_u64)
+            .map(|n| n.min(1 << 30))
     };
     let (Some(prompt), Some(completion)) = (count("prompt_tokens"), count("completion_tokens"))
     else {
@@ -272,6 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_no_rationale_has_a_name() {
+        use Outcome::{Empty, Ok, Refused, Truncated, Unparsable, WrongLanguage};
         let check = |text: &str, finish: &str, found, expected: Outcome| {
             let answer = Answer {
                 text: text.into(),
@@ -282,7 +285,6 @@ mod tests {
                 "The glaciers in the north of the country are losing mass as the air gets warmer.";
             assert_eq!(verdict(&answer, found, Some(context)), expected, "{text}");
         };
-        use Outcome::{Empty, Ok, Refused, Truncated, Unparsable, WrongLanguage};
         check("Warm air melts the ice.", "stop", Ok, Ok);
         check("Warm air melts", "length", Ok, Truncated);
         check("", "length", Empty, Truncated);

@@ -5,7 +5,7 @@
 //! seed are used in one place, and no more is in memory than what is in flight.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +13,15 @@ use std::time::Duration;
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::random::Random;
 
-use crate::access::Access;
-use crate::cost::{Allows, CountTokens, Purse, prompt_tokens};
+use crate::batch;
+use crate::cost::{Allows, Purse, prompt_tokens};
 use crate::error::{Error, Result};
 use crate::http::{Came, Client, Failure, Fault};
 use crate::ledger::{Claim, Kept, Ledger};
-use crate::options::{By, TeacherOptions};
+use crate::options::Kind;
 use crate::rate::Bucket;
 use crate::request::{Questions, Request};
+use crate::wanted::{Asked, Job, Setup, missing};
 
 /// An end point that wants to be left alone for longer than this ends the stage.
 const LONGEST_PAUSE_SECONDS: f64 = 900.0;
@@ -28,63 +29,6 @@ const LONGEST_PAUSE_SECONDS: f64 = 900.0;
 const TICK_SECONDS: f64 = 0.25;
 /// So many rejected requests before any answer say that none can work.
 const HOPELESS: usize = 20;
-
-/// What asking needs besides the questions.
-pub struct Setup<'a> {
-    /// The options.
-    pub options: &'a TeacherOptions,
-    /// The end points.
-    pub access: &'a Access,
-    /// Counts tokens, for limits and caps.
-    pub count: &'a CountTokens<'a>,
-    /// For the choice of end points and the jitter of waits.
-    pub seed: u64,
-    /// Seconds since some fixed moment.
-    pub clock: &'a dyn Fn() -> f64,
-    /// What is asked for: "rationale" or "judgement".
-    pub purpose: &'a str,
-}
-
-/// What asking brought; the answers are in the ledger.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
-    /// Answers that were wanted.
-    pub wanted: usize,
-    /// Of these, answers that were in the ledger before.
-    pub from_ledger: usize,
-    /// Answers that do not come: question, sample, why.
-    pub failed: Vec<(String, u32, String)>,
-    /// Tries that failed, by kind.
-    pub faults: BTreeMap<String, u64>,
-}
-
-impl Asked {
-    /// Holds the answers that did not come against what the options allow.
-    pub(crate) fn check(self, options: &TeacherOptions) -> Result<Self> {
-        #[expect(clippy::cast_sign_loss, reason = "checked to be 0 or above")]
-        let allowed = (options.retry.max_failed * self.wanted as f64).floor() as usize;
-        match self.failed.first() {
-            Some((first, _, what)) if self.failed.len() > allowed => Err(Error::Unanswered {
-                n: self.failed.len(),
-                total: self.wanted,
-                allowed,
-                first: first.clone(),
-                what: what.clone(),
-            }),
-            _ => Ok(self),
-        }
-    }
-}
-
-/// Samples of one question that are asked for together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Job {
-    pub(crate) question: usize,
-    pub(crate) samples: Vec<u32>,
-    tries: u32,
-    /// Microseconds of the clock at the first try.
-    since: Option<u64>,
-}
 
 /// A job on its way.
 struct Flight {
@@ -109,41 +53,6 @@ struct Line {
 type Sent = (u64, usize, String, usize);
 type Arrived = (u64, Came);
 
-/// Finds what is missing in the ledger.
-pub(crate) fn missing(
-    questions: &dyn Questions,
-    ledger: &Ledger,
-    setup: &Setup<'_>,
-) -> Result<(VecDeque<Job>, usize)> {
-    let options = setup.options;
-    let model = options.model.as_deref().unwrap_or_default();
-    let (mut jobs, mut n_there) = (VecDeque::new(), 0);
-    for at in 0..questions.n() {
-        let question = questions.question(at)?;
-        let request = Request::new(&question, model, setup.access.identity(), &options.sampling);
-        let mut samples = Vec::new();
-        for sample in 0..options.n_samples() as u32 {
-            if ledger.has(&request.hash, sample)? {
-                n_there += 1;
-            } else {
-                samples.push(sample);
-            }
-        }
-        let job = |samples| Job {
-            question: at,
-            samples,
-            tries: 0,
-            since: None,
-        };
-        match options.sampling.by {
-            By::N if !samples.is_empty() => jobs.push_back(job(samples)),
-            By::N => {}
-            By::Requests => jobs.extend(samples.into_iter().map(|sample| job(vec![sample]))),
-        }
-    }
-    Ok((jobs, n_there))
-}
-
 /// Asks every question for every sample that is not in the ledger.
 ///
 /// A wish to stop, a cap or an end point that cannot be used ends it when what is in flight has
@@ -156,6 +65,9 @@ pub fn ask(
 ) -> Result<Asked> {
     let options = setup.options;
     options.check()?;
+    if options.kind == Kind::Batch {
+        return batch::ask(questions, ledger, setup, observe);
+    }
     let purse = Purse::open(options, setup.access, ledger)?;
     let (jobs, from_ledger) = missing(questions, ledger, setup)?;
     let wanted = questions.n() * options.n_samples();
@@ -342,9 +254,8 @@ impl Asking<'_> {
                 self.fresh.push_front(job);
                 break;
             };
-            let job = match self.claim(job, &request, most, now)? {
-                Some(job) => job,
-                None => continue,
+            let Some(job) = self.claim(&job, &request, most, now)? else {
+                continue;
             };
             self.ledger.count_sent(1)?;
             self.purse.send(most);
@@ -439,7 +350,7 @@ impl Asking<'_> {
     /// those that another process has had answered are done.
     fn claim(
         &mut self,
-        job: Job,
+        job: &Job,
         request: &Request,
         most: Option<f64>,
         now: f64,
@@ -468,9 +379,12 @@ impl Asking<'_> {
                 now + TICK_SECONDS,
             );
         }
-        Ok((!ours.is_empty()).then(|| Job {
+        if ours.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Job {
             samples: ours,
-            ..job
+            ..job.clone()
         }))
     }
 
@@ -496,14 +410,14 @@ impl Asking<'_> {
             line.paused_until = line.paused_until.max(now + pause);
         }
         match came.answers {
-            Ok(answers) => self.keep(flight, answers, now),
+            Ok(answers) => self.keep(&flight, answers, now),
             Err(failure) => self.fail(flight, failure, pause > 0.0, now),
         }
     }
 
     fn keep(
         &mut self,
-        flight: Flight,
+        flight: &Flight,
         answers: Vec<crate::answer::Answer>,
         now: f64,
     ) -> Result<()> {

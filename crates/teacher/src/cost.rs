@@ -18,6 +18,10 @@ const AROUND_ALL: u64 = 3;
 
 /// The price of `model`: the given one, else the built-in table's; nothing where a server on this
 /// machine answers, and `None` where it is not known.
+///
+/// # Panics
+///
+/// Never: a test reads the built-in table.
 pub fn price_of(given: Option<&Price>, model: &str, access: &Access) -> Option<Price> {
     if let Some(price) = given {
         return Some(price.clone());
@@ -54,11 +58,12 @@ impl Price {
     }
 }
 
-/// A count without a tokenizer, for English and byte-pair vocabularies of today.
+/// A count without a tokenizer, for English and the vocabularies of today.
 ///
-/// Fitted on encyclopaedic English: a short word is one token, a long one a token for every six
-/// letters or so; digits go by threes, other marks one by one, letters of other scripts one by
-/// one as well.
+/// A short word is one token, a long one some more; digits go by threes, other marks one by one,
+/// letters of other scripts one by one as well. The whole is scaled to lie between what
+/// vocabularies of 32,000 and of 64,000 tokens make of encyclopaedic English: it is 6 % below
+/// the one and 5 % above the other.
 pub fn estimate_tokens(text: &str) -> usize {
     let mut tokens = 0.0;
     let mut letters = 0_usize;
@@ -90,7 +95,7 @@ pub fn estimate_tokens(text: &str) -> usize {
         }
     }
     #[expect(clippy::cast_sign_loss, reason = "a sum of positive numbers")]
-    let whole = tokens.ceil() as usize;
+    let whole = (1.09 * tokens).ceil() as usize;
     whole
 }
 
@@ -181,40 +186,34 @@ pub fn estimate(
         .flatten()
         .filter(|lengths| lengths.n >= 20);
     let most = options.sampling.max_tokens as f64;
-    let (each, seconds) = match lengths {
-        Some(lengths) => {
-            // Four standard errors of the mean, of those seen and of those to come, and a tenth
-            // for what is different about them.
-            let errors =
-                4.0 * lengths.deviation * (1.0 / lengths.n as f64 + 1.0 / missing.max(1.0)).sqrt();
-            estimate.answers_from = format!("{} answers in the ledger", lengths.n);
-            let low = (0.9 * lengths.mean - errors).max(1.0);
-            let high = (1.1 * lengths.mean + errors).min(most);
-            (
-                Range { low, high },
-                Range {
-                    low: 0.7 * lengths.seconds,
-                    high: 1.5 * lengths.seconds,
-                },
-            )
-        }
-        None => {
-            let what = "no answers yet, so from a twentieth of sampling.max_tokens to all of them";
-            estimate.answers_from = what.into();
-            let each = Range {
-                low: most / 20.0,
-                high: most,
-            };
-            // A model writes some 20 to 100 tokens a second.
-            (
-                each,
-                Range {
-                    low: each.low / 100.0,
-                    high: each.high / 20.0,
-                },
-            )
-        }
+    // A model writes some 20 to 100 tokens a second.
+    let mut each = Range {
+        low: most / 20.0,
+        high: most,
     };
+    let mut seconds = Range {
+        low: each.low / 100.0,
+        high: each.high / 20.0,
+    };
+    estimate.answers_from =
+        "no answers yet, so from a twentieth of sampling.max_tokens to all of them".into();
+    if let Some(lengths) = lengths {
+        // Four standard errors of the mean, of those seen and of those to come, and a tenth
+        // for what is different about them.
+        let errors =
+            4.0 * lengths.deviation * (1.0 / lengths.n as f64 + 1.0 / missing.max(1.0)).sqrt();
+        each = Range {
+            low: (0.9 * lengths.mean - errors).max(1.0),
+            high: (1.1 * lengths.mean + errors).min(most),
+        };
+        if lengths.seconds > 0.0 {
+            seconds = Range {
+                low: 0.7 * lengths.seconds,
+                high: 1.5 * lengths.seconds,
+            };
+        }
+        estimate.answers_from = format!("{} answers in the ledger", lengths.n);
+    }
     estimate.completion_tokens = Range {
         low: missing * each.low,
         high: missing * each.high,
@@ -232,6 +231,12 @@ pub fn estimate(
     }
     let per = |limit: Option<f64>, amount: f64| limit.map_or(0.0, |limit| 60.0 * amount / limit);
     let requests = estimate.requests as f64;
+    if options.kind == Kind::Batch {
+        // A batch comes within a day, and often sooner.
+        let n = estimate.requests.div_ceil(options.batch.requests) as f64;
+        estimate.seconds.high = n * 86_400.0;
+        return Ok(estimate);
+    }
     let paced = |tokens: f64, each: f64| {
         (requests * each / options.concurrency as f64)
             .max(per(options.limits.requests_per_minute, requests))
@@ -419,10 +424,8 @@ mod tests {
         check("gpt-4o-audio", None);
         check("some-large-model", None);
         let near = access("http://127.0.0.1:1/v1");
-        assert_eq!(
-            price_of(None, "some-large-model", &near).unwrap().prompt,
-            0.0
-        );
+        let free = price_of(None, "some-large-model", &near).map(|p| p.prompt);
+        assert_eq!(free, Some(0.0));
     }
 
     #[test]

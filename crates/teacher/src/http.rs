@@ -134,13 +134,13 @@ impl Client {
                     what,
                 })
             } else {
-                refused(status, &text, n, &headers)
+                refused(status, &text, &headers).map(|what| vec![answer::filtered(&what); n])
             }
         });
         Came { answers, headers }
     }
 
-    /// Any other call: its body as text, whatever `status` it has.
+    /// Any other call below the base URL: the body of a good answer.
     pub(crate) fn call(&self, path: &str, body: Option<(&str, &[u8])>) -> Result<String, Failure> {
         let url = format!("{}{path}", self.end_point.base_url);
         let sent = match body {
@@ -154,12 +154,12 @@ impl Client {
         if (200..300).contains(&status) {
             return Ok(text);
         }
-        match refused(status, &text, 1, &Headers::default()) {
-            Err(failure) => Err(failure),
-            Ok(_) => Err(Failure {
+        match refused(status, &text, &Headers::default()) {
+            Ok(what) => Err(Failure {
                 fault: Fault::Rejected,
-                what: format!("status {status}"),
+                what,
             }),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -241,8 +241,8 @@ fn tls(text: &str) -> String {
     )
 }
 
-/// What a status other than 200 means.
-fn refused(status: u16, text: &str, n: usize, headers: &Headers) -> Result<Vec<Answer>, Failure> {
+/// What a status other than 200 means: a failure, or that the prompt was declined.
+pub(crate) fn refused(status: u16, text: &str, headers: &Headers) -> Result<String, Failure> {
     let body: Option<Value> = serde_json::from_str(text).ok();
     let said = match &body {
         Some(body) => format!(": {}", answer::message_of(body)),
@@ -258,20 +258,19 @@ fn refused(status: u16, text: &str, n: usize, headers: &Headers) -> Result<Vec<A
     let is = |word: &str| code("code").contains(word) || code("type").contains(word);
     let fault = match status {
         400 | 403 if is("content_filter") || is("content_policy") => {
-            let filtered = answer::filtered(&said);
-            return Ok(vec![filtered; n]);
+            return Ok(format!("status {status}{said}"));
         }
         429 if is("insufficient_quota") => Fault::Fatal,
         429 => Fault::Busy,
         503 if headers.wait.is_some() => Fault::Busy,
         408 | 409 | 425 | 500.. => Fault::Server,
-        401 | 403 | 404 | 405 | 407 | 300..400 => Fault::Fatal,
+        300..=399 | 401 | 403 | 404 | 405 | 407 => Fault::Fatal,
         _ => Fault::Rejected,
     };
     let help = match status {
         401 | 403 => "; is the key right? name its variable in teacher.api_key_var",
         404 => "; are teacher.base_url and teacher.model right?",
-        300..400 => "; the end point sends elsewhere: set teacher.base_url to the new address",
+        300..=399 => "; the end point sends elsewhere: set teacher.base_url to the new address",
         _ => "",
     };
     let what = format!("status {status}{said}{help}");
@@ -304,8 +303,8 @@ mod tests {
     #[test]
     fn a_status_says_whether_asking_again_can_help() {
         let check = |status, body: &str, expected: &str| {
-            let found = match refused(status, body, 1, &Headers::default()) {
-                Ok(answers) => format!("answer {}", answers[0].finish_reason.as_deref().unwrap()),
+            let found = match refused(status, body, &Headers::default()) {
+                Ok(what) => format!("declined {what}"),
                 Err(failure) => format!("{} {}", failure.fault.name(), failure.what),
             };
             assert_eq!(found, expected);
@@ -330,7 +329,7 @@ mod tests {
         check(
             400,
             "{\"error\":{\"code\":\"content_filter\"}}",
-            "answer content_filter",
+            "declined status 400: {\"code\":\"content_filter\"}",
         );
         check(
             404,

@@ -15,11 +15,15 @@ use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::request::Request;
 
+mod batches;
+
+pub(crate) use batches::{Batch, Line, line_id};
+
 /// The schema's version.
 const VERSION: i64 = 1;
 
 /// How long one process waits for another's transaction.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// An open ledger.
 #[derive(Debug)]
@@ -98,7 +102,7 @@ impl Ledger {
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self> {
-        let wrap = |e| wrap(path, e);
+        let wrap = |e: rusqlite::Error| wrap(path, &e);
         let connection = Connection::open_with_flags(path, flags).map_err(wrap)?;
         connection.busy_timeout(PATIENCE).map_err(wrap)?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -109,7 +113,7 @@ impl Ledger {
         })
     }
 
-    fn wrap(&self, error: rusqlite::Error) -> Error {
+    fn wrap(&self, error: &rusqlite::Error) -> Error {
         wrap(&self.path, error)
     }
 
@@ -118,7 +122,7 @@ impl Ledger {
         let version = self
             .connection
             .query_row("PRAGMA user_version", [], version);
-        let version: i64 = version.map_err(|e| self.wrap(e))?;
+        let version: i64 = version.map_err(|e| self.wrap(&e))?;
         if version > VERSION {
             let what = format!(
                 "is of version {version}, this program reads version {VERSION}; use a newer program or another teacher.ledger"
@@ -141,7 +145,7 @@ impl Ledger {
             let n: i64 = self
                 .connection
                 .query_row(tables, [], |row| row.get(0))
-                .map_err(|e| self.wrap(e))?;
+                .map_err(|e| self.wrap(&e))?;
             if n > 0 {
                 let what = "is a database of something else; name another teacher.ledger".into();
                 return Err(Error::Ledger {
@@ -209,12 +213,12 @@ impl Ledger {
         let mut statement = self
             .connection
             .prepare_cached(query)
-            .map_err(|e| self.wrap(e))?;
+            .map_err(|e| self.wrap(&e))?;
         let rows = statement
             .query_map(params![but], |row| row.get(0))
-            .map_err(|e| self.wrap(e))?;
+            .map_err(|e| self.wrap(&e))?;
         rows.collect::<rusqlite::Result<_>>()
-            .map_err(|e| self.wrap(e))
+            .map_err(|e| self.wrap(&e))
     }
 
     /// The file.
@@ -233,14 +237,16 @@ impl Ledger {
     }
 
     fn batch(&self, sql: &str) -> Result<()> {
-        self.connection.execute_batch(sql).map_err(|e| self.wrap(e))
+        self.connection
+            .execute_batch(sql)
+            .map_err(|e| self.wrap(&e))
     }
 
     fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize> {
         let statement = self.connection.prepare_cached(sql);
         statement
             .and_then(|mut statement| statement.execute(values))
-            .map_err(|e| self.wrap(e))
+            .map_err(|e| self.wrap(&e))
     }
 
     fn one<T>(
@@ -252,7 +258,7 @@ impl Ledger {
         let statement = self.connection.prepare_cached(sql);
         statement
             .and_then(|mut statement| statement.query_row(values, read).optional())
-            .map_err(|e| self.wrap(e))
+            .map_err(|e| self.wrap(&e))
     }
 
     fn sitting(&self) -> &Sitting {
@@ -353,7 +359,7 @@ impl Ledger {
     /// Counts requests as sent. Within a transaction.
     pub(crate) fn count_sent(&self, n: u64) -> Result<()> {
         let update = "UPDATE sittings SET sent = sent + ?1 WHERE id = ?2";
-        self.execute(update, params![n as i64, self.sitting().id])?;
+        self.execute(update, params![n.cast_signed(), self.sitting().id])?;
         Ok(())
     }
 
@@ -381,8 +387,10 @@ impl Ledger {
             ON CONFLICT DO NOTHING";
         let answer = kept.answer;
         let logprobs = answer.logprobs.as_ref().map(ToString::to_string);
-        let (prompt_tokens, completion_tokens) =
-            (answer.prompt_tokens as i64, answer.completion_tokens as i64);
+        let (prompt_tokens, completion_tokens) = (
+            answer.prompt_tokens.cast_signed(),
+            answer.completion_tokens.cast_signed(),
+        );
         let run = &self.sitting().run;
         self.execute(
             insert,
@@ -434,14 +442,14 @@ impl Ledger {
         let mut statement = self
             .connection
             .prepare_cached(losses)
-            .map_err(|e| self.wrap(e))?;
+            .map_err(|e| self.wrap(&e))?;
         let rows = statement
             .query_map(params![run], |row| {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?))
             })
-            .map_err(|e| self.wrap(e))?;
+            .map_err(|e| self.wrap(&e))?;
         for row in rows {
-            let (kind, n, most): (String, i64, f64) = row.map_err(|e| self.wrap(e))?;
+            let (kind, n, most): (String, i64, f64) = row.map_err(|e| self.wrap(&e))?;
             spent.losses.insert(kind, n.unsigned_abs());
             spent.lost_cost += most;
         }
@@ -452,7 +460,7 @@ impl Ledger {
     /// the standard deviation of their tokens, and the mean of their seconds.
     pub(crate) fn lengths(&self, identity: &str, model: &str) -> Result<Option<Lengths>> {
         let query = "SELECT count(*), avg(completion_tokens),
-            avg(completion_tokens * completion_tokens), avg(seconds)
+            avg(completion_tokens * completion_tokens), coalesce(avg(nullif(seconds, 0)), 0.0)
             FROM (SELECT a.completion_tokens, a.seconds FROM answers a
                 JOIN requests r ON r.hash = a.request
                 WHERE r.identity = ?1 AND json_extract(r.body, '$.model') = ?2 AND NOT a.is_estimated
@@ -511,7 +519,7 @@ impl Drop for Ledger {
     }
 }
 
-fn wrap(path: &Path, error: rusqlite::Error) -> Error {
+fn wrap(path: &Path, error: &rusqlite::Error) -> Error {
     let what = match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => "is no SQLite database".into(),
         Some(rusqlite::ErrorCode::DiskFull) => "the disk is full".into(),
@@ -524,125 +532,4 @@ fn wrap(path: &Path, error: rusqlite::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::Sampling;
-    use crate::request::Question;
-
-    fn request(prompt: &str) -> Request {
-        let question = Question {
-            id: "1".into(),
-            system: None,
-            prompt: prompt.into(),
-            schema: None,
-        };
-        Request::new(&question, "m", "http://a", &Sampling::default())
-    }
-
-    fn keep(ledger: &Ledger, request: &Request, sample: u32, text: &str) {
-        let answer = Answer {
-            text: text.into(),
-            prompt_tokens: 5,
-            completion_tokens: 7,
-            cost: Some(0.5),
-            ..Answer::default()
-        };
-        let kept = Kept {
-            answer: &answer,
-            end_point: "e",
-            currency: Some("USD"),
-            seconds: 0.1,
-        };
-        ledger.begin().unwrap();
-        ledger.keep(&request.hash, sample, &kept).unwrap();
-        ledger.commit().unwrap();
-    }
-
-    fn claim(ledger: &Ledger, request: &Request, sample: u32) -> Claim {
-        ledger.begin().unwrap();
-        let claim = ledger
-            .claim(request, "rationale", sample, Some(1.0))
-            .unwrap();
-        ledger.count_sent(1).unwrap();
-        ledger.commit().unwrap();
-        claim
-    }
-
-    #[test]
-    fn an_answer_is_kept_once_and_found_by_every_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/ledger.sqlite");
-        let (one, two) = (
-            Ledger::open(&path, "one").unwrap(),
-            Ledger::open(&path, "two").unwrap(),
-        );
-        let request = request("p");
-        assert_eq!(claim(&one, &request, 0), Claim::Ours);
-        assert_eq!(claim(&two, &request, 0), Claim::Held);
-        assert_eq!(claim(&two, &request, 1), Claim::Ours);
-        keep(&one, &request, 0, "first");
-        assert_eq!(claim(&two, &request, 0), Claim::Answered);
-        keep(&two, &request, 0, "second");
-        assert_eq!(two.answer(&request.hash, 0).unwrap().unwrap().text, "first");
-        let spent = one.spent().unwrap();
-        assert_eq!(
-            (spent.answers, spent.requests, spent.prompt_tokens),
-            (1, 1, 5)
-        );
-        assert!((spent.cost - 0.5).abs() < 1e-12);
-        assert_eq!(two.spent().unwrap().answers, 0);
-    }
-
-    #[test]
-    fn what_a_dead_process_had_in_flight_is_counted_and_asked_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.sqlite");
-        let request = request("p");
-        let dead = Ledger::open(&path, "run").unwrap();
-        claim(&dead, &request, 0);
-        claim(&dead, &request, 1);
-        keep(&dead, &request, 1, "kept");
-        let living = Ledger::open(&path, "run").unwrap();
-        assert_eq!(claim(&living, &request, 0), Claim::Held);
-        // As a kill leaves it: the lock is gone, the row is open.
-        let lock = dead.sitting.as_ref().unwrap().lock.clone();
-        let mut dead = std::mem::ManuallyDrop::new(dead);
-        dead.sitting.take();
-        assert!(lock.exists());
-        assert_eq!(claim(&living, &request, 0), Claim::Ours);
-        assert_eq!(claim(&living, &request, 1), Claim::Answered);
-        let spent = living.spent().unwrap();
-        assert_eq!(spent.losses, BTreeMap::from([("killed".into(), 1)]));
-        assert!((spent.lost_cost - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn another_database_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("other.sqlite");
-        fs::write(
-            &path,
-            "no database, but long enough for a header of one".repeat(9),
-        )
-        .unwrap();
-        let error = Ledger::open(&path, "run").unwrap_err().to_string();
-        assert!(
-            error.contains("other.sqlite: is no SQLite database"),
-            "{error}"
-        );
-        let path = folder.path().join("foreign.sqlite");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("CREATE TABLE t (x)")
-            .unwrap();
-        let error = Ledger::open(&path, "run").unwrap_err().to_string();
-        assert!(error.contains("is a database of something else"), "{error}");
-        let path = folder.path().join("newer.sqlite");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("PRAGMA user_version = 9")
-            .unwrap();
-        let error = Ledger::open(&path, "run").unwrap_err().to_string();
-        assert!(error.contains("is of version 9"), "{error}");
-    }
-}
+mod tests;

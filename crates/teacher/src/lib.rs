@@ -9,6 +9,7 @@
 mod access;
 mod answer;
 mod ask;
+mod batch;
 mod cost;
 mod error;
 mod http;
@@ -21,10 +22,11 @@ mod rate;
 mod recorded;
 mod request;
 mod secret;
+mod wanted;
 
 pub use access::{Access, EndPoint};
 pub use answer::Answer;
-pub use ask::{Asked, Setup, ask};
+pub use ask::ask;
 pub use cost::{CountTokens, Estimate, Range, estimate, estimate_tokens, price_of};
 pub use error::{Error, Result};
 pub use judge::{AboutRationales, as_judge, judgements};
@@ -37,3 +39,4 @@ pub use options::{
 pub use recorded::{Found, from_candidates, read_candidates};
 pub use request::{Question, Questions};
 pub use secret::Secret;
+pub use wanted::{Asked, Setup};

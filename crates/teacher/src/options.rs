@@ -413,7 +413,11 @@ impl TeacherOptions {
                 return Err(Error::option(&format!("teacher.{key}"), what));
             }
         }
-        if let Some(end_point) = self.end_points.iter().find(|e| !(e.weight > 0.0)) {
+        if let Some(end_point) = self
+            .end_points
+            .iter()
+            .find(|e| e.weight <= 0.0 || !e.weight.is_finite())
+        {
             let what = format!(
                 "of {} is {}, expected a number above 0",
                 end_point.base_url, end_point.weight
@@ -439,6 +443,16 @@ impl TeacherOptions {
     pub fn key(&self) -> Value {
         let mut key = serde_json::to_value(self).expect("options of plain values are JSON");
         let fields = key.as_object_mut().expect("a struct is an object");
+        let recorded = ["path", "fields", "label_was_shown"];
+        if self.kind == Kind::Recorded {
+            fields.retain(|name, _| {
+                recorded.contains(&&**name) || name == "kind" || name == "samples"
+            });
+            return key;
+        }
+        for name in recorded {
+            fields.remove(name);
+        }
         for how in [
             "api_key_var",
             "concurrency",

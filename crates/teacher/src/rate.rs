@@ -119,7 +119,7 @@ fn date(text: &str) -> Option<f64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut parts = text.split_once(", ")?.1.split(' ');
     let day: i64 = parts.next()?.parse().ok()?;
-    let month = MONTHS.find(parts.next()?)? as i64 / 3 + 1;
+    let month = i64::try_from(MONTHS.find(parts.next()?)?).ok()? / 3 + 1;
     let year: i64 = parts.next()?.parse().ok()?;
     let mut clock = parts.next()?.split(':').map(str::parse::<i64>);
     let mut next = || clock.next()?.ok();

@@ -65,12 +65,14 @@ CREATE TABLE losses (
 -- Batches that were sent. The token stands in the batch's metadata, so that a batch whose number
 -- was lost with a process is found again.
 CREATE TABLE batches (
-    id     INTEGER PRIMARY KEY AUTOINCREMENT,
-    token  TEXT NOT NULL UNIQUE,
-    remote TEXT,                                 -- the end point's number of the batch
-    run    TEXT NOT NULL,
-    state  TEXT NOT NULL DEFAULT 'preparing',    -- 'preparing', 'sent', 'done', 'dropped'
-    at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    token    TEXT NOT NULL,
+    identity TEXT NOT NULL,                      -- as in `requests`
+    remote   TEXT,                               -- the end point's number of the batch
+    run      TEXT NOT NULL,
+    sitting  INTEGER NOT NULL REFERENCES sittings (id),  -- the process that sent it
+    state    TEXT NOT NULL DEFAULT 'preparing',  -- 'preparing', 'sent', 'done', 'dropped'
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 );
 
 CREATE INDEX answers_by_run ON answers (run);

@@ -14,7 +14,11 @@ pub(crate) fn n_requests() -> usize {
 }
 
 fn behaviour(faults: &[Fault], share: f64) -> Behaviour {
-    Behaviour { faults: faults.to_vec(), share, ..Behaviour::default() }
+    Behaviour {
+        faults: faults.to_vec(),
+        share,
+        ..Behaviour::default()
+    }
 }
 
 #[test]
@@ -29,7 +33,10 @@ fn every_fault_at_once_loses_nothing_and_pays_nothing_twice() {
     options.timeouts.first_byte_seconds = 1.0;
     let outcome = run(&ledger, &examples, &options, &[], |_| false);
     let asked = outcome.asked.unwrap();
-    assert_eq!((asked.wanted, asked.from_ledger, asked.failed.len()), (4 * n, 0, 0));
+    assert_eq!(
+        (asked.wanted, asked.from_ledger, asked.failed.len()),
+        (4 * n, 0, 0)
+    );
 
     // Each answer stands at the question that it answers, and no response came in twice.
     let mut seen = BTreeSet::new();
@@ -38,8 +45,17 @@ fn every_fault_at_once_loses_nothing_and_pays_nothing_twice() {
             Outcome::Ok => {
                 let number = rationale.example.trim_start_matches('e');
                 let about = format!("<claim {number}>");
-                assert!(rationale.text.contains(&about), "{} has {}", rationale.id, rationale.text);
-                assert!(seen.insert(rationale.text.clone()), "twice: {}", rationale.text);
+                assert!(
+                    rationale.text.contains(&about),
+                    "{} has {}",
+                    rationale.id,
+                    rationale.text
+                );
+                assert!(
+                    seen.insert(rationale.text.clone()),
+                    "twice: {}",
+                    rationale.text
+                );
             }
             Outcome::Truncated | Outcome::Refused | Outcome::Empty => {}
             other => panic!("{} is {other:?}", rationale.id),
@@ -48,11 +64,19 @@ fn every_fault_at_once_loses_nothing_and_pays_nothing_twice() {
     let (served, spent) = (server.seen(), spent(&ledger));
     let lost: u64 = spent.losses.values().sum();
     assert_eq!(spent.answers, 4 * n as u64);
-    assert_eq!(served.whole, spent.answers, "each whole answer is in the ledger, once");
+    assert_eq!(
+        served.whole, spent.answers,
+        "each whole answer is in the ledger, once"
+    );
     assert!(served.paid <= spent.answers + lost, "{served:?} {spent:?}");
     assert_eq!(served.requests, spent.requests);
     if n > 1000 {
-        println!("{} in {:.1} s; server {:?}; spent {spent:?}", 4 * n, outcome.seconds, (served.requests, served.by_fault));
+        println!(
+            "{} in {:.1} s; server {:?}; spent {spent:?}",
+            4 * n,
+            outcome.seconds,
+            (served.requests, served.by_fault)
+        );
     }
 
     // Everything is there now: no request is made, and the records are the same.
@@ -82,12 +106,23 @@ fn what_never_comes_is_counted_and_may_stop_the_stage() {
     let ledger = folder.path().join("ledger.sqlite");
     let server = Server::start(behaviour(&[Fault::Rejected], 0.2));
     let mut options = options(&server.url, 1);
-    let error = run(&ledger, &examples(60), &options, &[], |_| false).asked.unwrap_err().to_string();
-    assert!(error.contains("of 60 answers did not come") && error.contains("status 400: something is wrong"), "{error}");
+    let error = run(&ledger, &examples(60), &options, &[], |_| false)
+        .asked
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("of 60 answers did not come")
+            && error.contains("status 400: something is wrong"),
+        "{error}"
+    );
     options.retry.max_failed = 0.5;
     let outcome = run(&ledger, &examples(60), &options, &[], |_| false);
     let asked = outcome.asked.unwrap();
-    let failed = outcome.rationales.iter().filter(|r| r.outcome == Outcome::Failed).count();
+    let failed = outcome
+        .rationales
+        .iter()
+        .filter(|r| r.outcome == Outcome::Failed)
+        .count();
     assert_eq!(failed, asked.failed.len());
     assert_eq!(outcome.rationales.len(), 60);
 }
@@ -97,18 +132,30 @@ fn an_end_point_that_cannot_work_ends_the_stage_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = folder.path().join("ledger.sqlite");
     let check = |options: &stillhouse_teacher::TeacherOptions, expected: &str| {
-        let error = run(&ledger, &examples(50), options, &[], |_| false).asked.unwrap_err();
+        let error = run(&ledger, &examples(50), options, &[], |_| false)
+            .asked
+            .unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
     // Nobody listens on this port: it was ours a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let mut nobody = options(&format!("http://127.0.0.1:{port}/v1"), 1);
     nobody.retry.tries = 3;
     check(&nobody, "does not answer: 3 tries");
     let rejecting = Server::start(behaviour(&[Fault::Rejected], 1.0));
-    check(&options(&rejecting.url, 1), "status 400: something is wrong");
+    check(
+        &options(&rejecting.url, 1),
+        "status 400: something is wrong",
+    );
     assert!(rejecting.seen().requests < 50);
-    let keyed = Server::start(Behaviour { key: Some("sk-right".into()), ..Behaviour::default() });
+    let keyed = Server::start(Behaviour {
+        key: Some("sk-right".into()),
+        ..Behaviour::default()
+    });
     check(&options(&keyed.url, 1), "status 401");
     let waiting = Server::start(Behaviour {
         headers: vec![
@@ -117,7 +164,10 @@ fn an_end_point_that_cannot_work_ends_the_stage_at_once() {
         ],
         ..Behaviour::default()
     });
-    check(&options(&waiting.url, 1), "asks to be left alone for 86400 s");
+    check(
+        &options(&waiting.url, 1),
+        "asks to be left alone for 86400 s",
+    );
 }
 
 #[test]
@@ -125,7 +175,10 @@ fn samples_share_a_request_where_the_end_point_gives_n() {
     for (gives_n, requests) in [(true, 10), (false, 10 + 70)] {
         let folder = tempfile::tempdir().unwrap();
         let ledger = folder.path().join("ledger.sqlite");
-        let server = Server::start(Behaviour { gives_n, ..Behaviour::default() });
+        let server = Server::start(Behaviour {
+            gives_n,
+            ..Behaviour::default()
+        });
         let mut options = options(&server.url, 8);
         options.sampling.by = By::N;
         let outcome = run(&ledger, &examples(10), &options, &[], |_| false);
@@ -144,7 +197,10 @@ fn samples_share_a_request_where_the_end_point_gives_n() {
 fn several_end_points_share_the_requests_by_their_weights() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = folder.path().join("ledger.sqlite");
-    let (one, three) = (Server::start(Behaviour::default()), Server::start(Behaviour::default()));
+    let (one, three) = (
+        Server::start(Behaviour::default()),
+        Server::start(Behaviour::default()),
+    );
     let mut options = options(&one.url, 4);
     options.end_points = vec![stillhouse_teacher::EndPointOptions {
         base_url: three.url.clone(),
@@ -167,8 +223,12 @@ fn a_changed_prompt_asks_only_what_is_new() {
     let server = Server::start(Behaviour::default());
     let options = options(&server.url, 2);
     let mut examples = examples(20);
-    run(&ledger, &examples, &options, &[], |_| false).asked.unwrap();
+    run(&ledger, &examples, &options, &[], |_| false)
+        .asked
+        .unwrap();
     examples[3].evidence.push("The ice is thin.".into());
-    let asked = run(&ledger, &examples, &options, &[], |_| false).asked.unwrap();
+    let asked = run(&ledger, &examples, &options, &[], |_| false)
+        .asked
+        .unwrap();
     assert_eq!((asked.wanted, asked.from_ledger), (40, 38));
 }

@@ -16,11 +16,23 @@ const CONCURRENCY: usize = 16;
 /// The process that is killed: this test binary, told by variables what to ask.
 #[test]
 fn child() {
-    let (Ok(url), Ok(ledger)) = (std::env::var("STILLHOUSE_CHILD_URL"), std::env::var("STILLHOUSE_CHILD_LEDGER")) else {
+    let (Ok(url), Ok(ledger)) = (
+        std::env::var("STILLHOUSE_CHILD_URL"),
+        std::env::var("STILLHOUSE_CHILD_LEDGER"),
+    ) else {
         return;
     };
-    let n: usize = std::env::var("STILLHOUSE_CHILD_N").unwrap().parse().unwrap();
-    let outcome = run(Path::new(&ledger), &examples(n), &options(&url, 1), &[], |_| false);
+    let n: usize = std::env::var("STILLHOUSE_CHILD_N")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let outcome = run(
+        Path::new(&ledger),
+        &examples(n),
+        &options(&url, 1),
+        &[],
+        |_| false,
+    );
     outcome.asked.unwrap();
 }
 
@@ -58,7 +70,9 @@ fn a_kill_loses_at_most_what_was_in_flight_and_it_is_counted() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let outcome = run(&ledger, &examples(n), &options(&server.url, 1), &[], |_| false);
+    let outcome = run(&ledger, &examples(n), &options(&server.url, 1), &[], |_| {
+        false
+    });
     let asked = outcome.asked.unwrap();
     assert_eq!((asked.wanted, asked.failed.len()), (n, 0));
     // Responses may still be on their way to nobody.
@@ -68,10 +82,16 @@ fn a_kill_loses_at_most_what_was_in_flight_and_it_is_counted() {
     let lost: u64 = spent.losses.values().sum();
     assert_eq!(spent.answers, n as u64);
     assert!(killed <= (n_kills * CONCURRENCY) as u64, "{spent:?}");
-    assert!(served.whole - spent.answers <= killed, "{served:?} {spent:?}");
+    assert!(
+        served.whole - spent.answers <= killed,
+        "{served:?} {spent:?}"
+    );
     assert!(served.paid <= spent.answers + lost, "{served:?} {spent:?}");
     if n > 1000 {
-        println!("{n} with {n_kills} kills: {} served whole, {} kept, losses {:?}", served.whole, spent.answers, spent.losses);
+        println!(
+            "{n} with {n_kills} kills: {} served whole, {} kept, losses {:?}",
+            served.whole, spent.answers, spent.losses
+        );
     }
 }
 
@@ -84,7 +104,10 @@ fn two_processes_share_the_work_and_pay_nothing_twice() {
         latency: Duration::from_millis(20),
         ..Behaviour::default()
     });
-    let mut children = [spawn(&server.url, &ledger, n), spawn(&server.url, &ledger, n)];
+    let mut children = [
+        spawn(&server.url, &ledger, n),
+        spawn(&server.url, &ledger, n),
+    ];
     for child in &mut children {
         assert!(child.wait().unwrap().success());
     }

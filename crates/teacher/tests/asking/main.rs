@@ -1,11 +1,15 @@
 //! The teacher against servers on this machine: every fault, kills, caps, pace and secrets.
 //!
 //! `STILLHOUSE_REQUESTS=10000` makes the long tests as long as that.
-#![expect(clippy::unwrap_used, reason = "a test may stop at what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may stop at what it did not expect"
+)]
 
 #[path = "../server/mod.rs"]
 mod server;
 
+mod batches;
 mod faults;
 mod kills;
 mod pace;

@@ -9,8 +9,8 @@ use stillhouse_core::event::Event;
 use stillhouse_core::prompt::teacher::{BUILT_IN, Setting, TeacherTemplate};
 use stillhouse_core::record::{Example, Rationale, Split};
 use stillhouse_teacher::{
-    AboutExamples, Access, Asked, Error, Kind, Ledger, Retry, Setup, TeacherOptions, Timeouts,
-    ask, estimate_tokens, rationales,
+    AboutExamples, Access, Asked, Error, Kind, Ledger, Retry, Setup, TeacherOptions, Timeouts, ask,
+    estimate_tokens, rationales,
 };
 
 pub(crate) fn examples(n: usize) -> Vec<Example> {
@@ -50,7 +50,10 @@ pub(crate) fn options(base_url: &str, samples: usize) -> TeacherOptions {
 
 pub(crate) fn template(source: &str) -> TeacherTemplate {
     let labels = ["supported", "refuted"].map(|name| (name.to_owned(), vec![]));
-    let setting = Setting { labels: labels.into(), ..Setting::default() };
+    let setting = Setting {
+        labels: labels.into(),
+        ..Setting::default()
+    };
     TeacherTemplate::new(source, setting).unwrap()
 }
 
@@ -92,16 +95,31 @@ pub(crate) fn run(
         if !matches!(event, Event::Progress { .. }) {
             events.push(event);
         }
-        if wish { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if wish {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     let mut found = Vec::new();
-    rationales(&questions, &ledger, options, &access, &mut |rationale, _| {
-        found.push(rationale);
-        Ok(())
-    })
+    rationales(
+        &questions,
+        &ledger,
+        options,
+        &access,
+        &mut |rationale, _| {
+            found.push(rationale);
+            Ok(())
+        },
+    )
     .unwrap();
     let seconds = begun.elapsed().as_secs_f64();
-    Outcome { asked, rationales: found, events, seconds }
+    Outcome {
+        asked,
+        rationales: found,
+        events,
+        seconds,
+    }
 }
 
 /// What a run has spent.

@@ -1,6 +1,8 @@
 //! A chat completion end point on this machine that goes wrong in every way we know.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod batches;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +11,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stillhouse_core::random::Random;
 
 /// What may go wrong with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +50,21 @@ pub(crate) enum Fault {
 }
 
 pub(crate) const ALL: [Fault; 15] = [
-    Fault::Busy, Fault::BusyFor, Fault::Broken, Fault::Gateway, Fault::Hangup, Fault::Cut,
-    Fault::Drip, Fault::HalfJson, Fault::OtherJson, Fault::Page, Fault::Twice,
-    Fault::TwiceInside, Fault::Long, Fault::Refusal, Fault::Empty,
+    Fault::Busy,
+    Fault::BusyFor,
+    Fault::Broken,
+    Fault::Gateway,
+    Fault::Hangup,
+    Fault::Cut,
+    Fault::Drip,
+    Fault::HalfJson,
+    Fault::OtherJson,
+    Fault::Page,
+    Fault::Twice,
+    Fault::TwiceInside,
+    Fault::Long,
+    Fault::Refusal,
+    Fault::Empty,
 ];
 
 /// How the end point behaves.
@@ -72,6 +85,10 @@ pub(crate) struct Behaviour {
     pub text: Option<String>,
     /// The key that is asked for; the error quotes what came.
     pub key: Option<String>,
+    /// Batches: drop the connection after the first batch was made, before saying so.
+    pub hangs_up_on_first_batch: bool,
+    /// Batches: end as failed.
+    pub batches_fail: bool,
 }
 
 /// What the end point saw.
@@ -97,6 +114,7 @@ struct State {
     seen: Arc<Mutex<Seen>>,
     next: AtomicU64,
     at_once: AtomicU64,
+    batches: Mutex<batches::Batches>,
 }
 
 impl Server {
@@ -109,6 +127,7 @@ impl Server {
             seen: seen.clone(),
             next: AtomicU64::new(0),
             at_once: AtomicU64::new(0),
+            batches: Mutex::default(),
         });
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -159,10 +178,20 @@ fn talk(stream: &TcpStream, state: &State) -> std::io::Result<()> {
             seen.requests += 1;
             seen.most_at_once = seen.most_at_once.max(now);
             if seen.bodies.len() < 1000 {
-                seen.bodies.push(String::from_utf8_lossy(&body).into_owned());
+                seen.bodies
+                    .push(String::from_utf8_lossy(&body).into_owned());
             }
         }
-        let goes_on = answer(&mut writer, &body, &key, state);
+        let mut words = line.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let goes_on = if path.ends_with("/chat/completions") {
+            answer(&mut writer, &body, &key, state)
+        } else {
+            match batches::answer(method, path, &body, state) {
+                Some(text) => send(&mut writer, "200 OK", &[], &text),
+                None => Ok(false),
+            }
+        };
         state.at_once.fetch_sub(1, Ordering::SeqCst);
         if !goes_on? {
             return stream.shutdown(std::net::Shutdown::Both);
@@ -170,12 +199,7 @@ fn talk(stream: &TcpStream, state: &State) -> std::io::Result<()> {
     }
 }
 
-fn answer(
-    to: &mut &TcpStream,
-    body: &[u8],
-    key: &str,
-    state: &State,
-) -> std::io::Result<bool> {
+fn answer(to: &mut &TcpStream, body: &[u8], key: &str, state: &State) -> std::io::Result<bool> {
     let behaviour = &state.behaviour;
     let number = state.next.fetch_add(1, Ordering::SeqCst);
     if let Some(wanted) = &behaviour.key
@@ -185,11 +209,15 @@ fn answer(
         return send(to, "401 Unauthorized", &[], &text.to_string());
     }
     std::thread::sleep(behaviour.latency);
-    let mut random = Random::new(number, "faults");
-    let fault = (random.next_f64() < behaviour.share && !behaviour.faults.is_empty())
+    let mut random = Lot::new(number);
+    let fault = (random.share() < behaviour.share && !behaviour.faults.is_empty())
         .then(|| behaviour.faults[random.below(behaviour.faults.len())]);
     let request: Value = serde_json::from_slice(body).unwrap();
-    let n = if behaviour.gives_n { request["n"].as_u64().unwrap_or(1) } else { 1 };
+    let n = if behaviour.gives_n {
+        request["n"].as_u64().unwrap_or(1)
+    } else {
+        1
+    };
     let good = completion(&request, n, number, fault, behaviour);
     {
         let mut seen = state.seen.lock().unwrap();
@@ -203,7 +231,8 @@ fn answer(
         seen.paid += if is_paid { n } else { 0 };
     }
     let page = "<html><head><title>502 Bad Gateway</title></head></html>";
-    let error = json!({ "error": { "message": "something is wrong", "type": "server_error" } }).to_string();
+    let error =
+        json!({ "error": { "message": "something is wrong", "type": "server_error" } }).to_string();
     match fault {
         Some(Fault::Busy) => return send(to, "429 Too Many Requests", &[], &error),
         Some(Fault::BusyFor) => {
@@ -258,7 +287,11 @@ fn completion(
             format!("Label: supported\nAnswer {number} to <{claim}>: because the air is warm, the ice melts.")
         }),
     };
-    let finish = if fault == Some(Fault::Long) { "length" } else { "stop" };
+    let finish = if fault == Some(Fault::Long) {
+        "length"
+    } else {
+        "stop"
+    };
     let mut choices: Vec<Value> = (0..n)
         .map(|index| {
             let message = json!({ "role": "assistant", "content": text });
@@ -283,15 +316,53 @@ fn completion(
 }
 
 fn response(status: &str, headers: &[(String, String)], body: &str) -> String {
-    let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
-    let mut text = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+    let kind = if body.starts_with('<') {
+        "text/html"
+    } else {
+        "application/json"
+    };
+    let mut text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text + "\r\n" + body
 }
 
-fn send(to: &mut &TcpStream, status: &str, headers: &[(String, String)], body: &str) -> std::io::Result<bool> {
+fn send(
+    to: &mut &TcpStream,
+    status: &str,
+    headers: &[(String, String)],
+    body: &str,
+) -> std::io::Result<bool> {
     to.write_all(response(status, headers, body).as_bytes())?;
     Ok(true)
+}
+
+/// A small seeded generator (`SplitMix64`), so that this server needs nothing of ours.
+pub(crate) struct Lot(u64);
+
+impl Lot {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut lot = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        lot.next();
+        lot
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
 }
