@@ -4,7 +4,7 @@ use stillhouse_core::event::Event;
 use stillhouse_core::record::Outcome;
 use stillhouse_teacher::{Kind, Price, TeacherOptions};
 
-use crate::server::{Behaviour, Server};
+use crate::server::{Behaviour, Server, Trouble};
 use crate::world::{examples, options, run, spent};
 
 fn batched(url: &str, samples: usize) -> TeacherOptions {
@@ -48,7 +48,7 @@ fn a_batch_that_was_sent_is_found_again_and_not_paid_twice() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = folder.path().join("ledger.sqlite");
     let server = Server::start(Behaviour {
-        hangs_up_on_first_batch: true,
+        trouble: Some(Trouble::HangsUpOnFirst),
         ..Behaviour::default()
     });
     let options = batched(&server.url, 1);
@@ -80,7 +80,7 @@ fn a_batch_that_fails_says_why_and_frees_its_requests() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = folder.path().join("ledger.sqlite");
     let failing = Server::start(Behaviour {
-        batches_fail: true,
+        trouble: Some(Trouble::Fails),
         ..Behaviour::default()
     });
     let mut options = batched(&failing.url, 1);

@@ -11,7 +11,7 @@ use crate::faults::n_requests;
 use crate::server::{ALL, Behaviour, Server};
 use crate::world::{examples, options, run, spent};
 
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: u64 = 16;
 
 /// The process that is killed: this test binary, told by variables what to ask.
 #[test]
@@ -52,7 +52,7 @@ fn a_kill_loses_at_most_what_was_in_flight_and_it_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = folder.path().join("ledger.sqlite");
     let n = n_requests();
-    let n_kills = if n > 1000 { 10 } else { 3 };
+    let n_kills: u64 = if n > 1000 { 10 } else { 3 };
     let server = Server::start(Behaviour {
         latency: Duration::from_millis(10),
         faults: ALL.to_vec(),
@@ -63,7 +63,7 @@ fn a_kill_loses_at_most_what_was_in_flight_and_it_is_counted() {
     for kill in 1..=n_kills {
         let mut child = spawn(&server.url, &ledger, n);
         // Somewhere on its way: when the server has seen its share of the requests.
-        let until = (n as f64 * (kill as f64 - random.next_f64()) / (n_kills + 1) as f64) as u64;
+        let until = n as u64 * (10 * kill - random.below(10) as u64) / (10 * (n_kills + 1));
         while server.seen().whole < until && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -81,7 +81,7 @@ fn a_kill_loses_at_most_what_was_in_flight_and_it_is_counted() {
     let killed = spent.losses.get("killed").copied().unwrap_or(0);
     let lost: u64 = spent.losses.values().sum();
     assert_eq!(spent.answers, n as u64);
-    assert!(killed <= (n_kills * CONCURRENCY) as u64, "{spent:?}");
+    assert!(killed <= n_kills * CONCURRENCY, "{spent:?}");
     assert!(
         served.whole - spent.answers <= killed,
         "{served:?} {spent:?}"

@@ -2,8 +2,9 @@
 //!
 //! `STILLHOUSE_REQUESTS=10000` makes the long tests as long as that.
 #![expect(
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test may stop at what it did not expect"
+    reason = "a test may stop, and `--nocapture` shows what the long ones measured"
 )]
 
 #[path = "../server/mod.rs"]

@@ -46,7 +46,8 @@ fn a_key_is_nowhere_but_on_the_wire() {
         |_| false,
     );
     let error = outcome.asked.unwrap_err();
-    shown += &format!("{error} {error:?} {:?}", outcome.events);
+    let events = format!("{:?}", outcome.events);
+    shown = [shown, error.to_string(), format!("{error:?}"), events].concat();
     assert!(
         shown.contains("Incorrect API key provided: Bearer [hidden]"),
         "{shown}"

@@ -7,10 +7,19 @@ use serde_json::{Value, json};
 
 use super::{Lot, State, completion};
 
+/// What goes wrong with a whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The connection ends after the first batch was made, before saying so.
+    HangsUpOnFirst,
+    /// Each ends as failed.
+    Fails,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
     files: BTreeMap<String, String>,
-    batches: Vec<Value>,
+    all: Vec<Value>,
     n_files: usize,
     polls: usize,
 }
@@ -33,13 +42,13 @@ pub(crate) fn answer(method: &str, path: &str, body: &[u8], state: &State) -> Op
         ("POST", ["batches"]) => {
             let order: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(order["endpoint"], "/v1/chat/completions");
-            let id = format!("batch_{}", batches.batches.len());
+            let id = format!("batch_{}", batches.all.len());
             let batch = json!({
                 "id": id, "status": "validating", "metadata": order["metadata"],
                 "input_file_id": order["input_file_id"],
             });
-            batches.batches.push(batch.clone());
-            if state.behaviour.hangs_up_on_first_batch && batches.batches.len() == 1 {
+            batches.all.push(batch.clone());
+            if state.behaviour.trouble == Some(Trouble::HangsUpOnFirst) && batches.all.len() == 1 {
                 return None;
             }
             batch.to_string()
@@ -49,17 +58,17 @@ pub(crate) fn answer(method: &str, path: &str, body: &[u8], state: &State) -> Op
             let from = query
                 .split("after=batch_")
                 .nth(1)
-                .map_or(batches.batches.len(), |n| n.parse().unwrap());
-            let page: Vec<&Value> = batches.batches[..from].iter().rev().take(1).collect();
+                .map_or(batches.all.len(), |n| n.parse().unwrap());
+            let page: Vec<&Value> = batches.all[..from].iter().rev().take(1).collect();
             json!({ "data": page, "has_more": from > 1 }).to_string()
         }
         ("GET", ["batches", id]) => {
             let at: usize = id.trim_start_matches("batch_").parse().unwrap();
             batches.polls += 1;
-            if batches.polls % 3 == 0 && batches.batches[at]["status"] == "validating" {
+            if batches.polls.is_multiple_of(3) && batches.all[at]["status"] == "validating" {
                 batches.finish(at, state);
             }
-            batches.batches[at].to_string()
+            batches.all[at].to_string()
         }
         ("GET", ["files", id, "content"]) => batches.files[*id].clone(),
         other => panic!("{other:?}"),
@@ -75,13 +84,13 @@ impl Batches {
     }
 
     fn finish(&mut self, at: usize, state: &State) {
-        if state.behaviour.batches_fail {
+        if state.behaviour.trouble == Some(Trouble::Fails) {
             let errors = json!({ "data": [{ "message": "the model does not do batches" }] });
-            self.batches[at]["status"] = "failed".into();
-            self.batches[at]["errors"] = errors;
+            self.all[at]["status"] = "failed".into();
+            self.all[at]["errors"] = errors;
             return;
         }
-        let input = self.files[self.batches[at]["input_file_id"].as_str().unwrap()].clone();
+        let input = self.files[self.all[at]["input_file_id"].as_str().unwrap()].clone();
         let mut random = Lot::new(at as u64);
         let (mut good, mut bad, mut n_expired) = (Vec::new(), Vec::new(), 0);
         for (number, line) in input.lines().enumerate() {
@@ -120,7 +129,7 @@ impl Batches {
         } else {
             "completed"
         };
-        let batch = &mut self.batches[at];
+        let batch = &mut self.all[at];
         batch["status"] = status.into();
         batch["output_file_id"] = output.into();
         batch["error_file_id"] = errors.into();

@@ -3,6 +3,8 @@
 
 mod batches;
 
+pub(crate) use batches::Trouble;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -85,10 +87,8 @@ pub(crate) struct Behaviour {
     pub text: Option<String>,
     /// The key that is asked for; the error quotes what came.
     pub key: Option<String>,
-    /// Batches: drop the connection after the first batch was made, before saying so.
-    pub hangs_up_on_first_batch: bool,
-    /// Batches: end as failed.
-    pub batches_fail: bool,
+    /// What goes wrong with batches.
+    pub trouble: Option<Trouble>,
 }
 
 /// What the end point saw.
@@ -165,7 +165,7 @@ fn talk(stream: &TcpStream, state: &State) -> std::io::Result<()> {
             if let Some((name, value)) = header.split_once(':') {
                 match name.to_ascii_lowercase().as_str() {
                     "content-length" => length = value.trim().parse().unwrap(),
-                    "authorization" => key = value.trim().to_owned(),
+                    "authorization" => value.trim().clone_into(&mut key),
                     _ => {}
                 }
             }
@@ -326,7 +326,7 @@ fn response(status: &str, headers: &[(String, String)], body: &str) -> String {
         body.len()
     );
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text = text + name + ": " + value + "\r\n";
     }
     text + "\r\n" + body
 }
