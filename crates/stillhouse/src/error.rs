@@ -68,15 +68,13 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Config { .. } | Self::Set { .. } => Fault::Config,
-            Self::Hub(_) => Fault::World,
             Self::Stage { source, .. } => source.fault(),
             Self::Core(error)
             | Self::Student(stillhouse_student::Error::Core(error))
             | Self::Teacher(stillhouse_teacher::Error::Core(error)) => of_core(error),
             // A cap that is reached is a run that did not come to its end.
-            Self::Teacher(stillhouse_teacher::Error::Cap { .. }) => Fault::Run,
-            Self::Teacher(_) => Fault::World,
-            Self::Student(_) => Fault::Run,
+            Self::Teacher(stillhouse_teacher::Error::Cap { .. }) | Self::Student(_) => Fault::Run,
+            Self::Teacher(_) | Self::Hub(_) => Fault::World,
         }
     }
 }

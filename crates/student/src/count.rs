@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// Reads `tokenizer.json` in `folder`, and gives a function that counts the tokens of a text,
 /// with nothing put before or after it.
-pub fn counter(folder: &Path) -> Result<impl Fn(&str) -> usize> {
+pub fn counter(folder: &Path) -> Result<impl Fn(&str) -> usize + use<>> {
     let path = folder.join("tokenizer.json");
     if !path.is_file() {
         return Err(Error::folder(folder, "no tokenizer.json"));

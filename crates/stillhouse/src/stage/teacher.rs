@@ -271,17 +271,20 @@ pub(crate) fn spent_in_words(spent: &Value, kept: usize) -> Vec<(String, String)
     );
     let mut rows = vec![("asked".to_owned(), tokens)];
     if let Some(currency) = spent["currency"].as_str() {
-        let mut cost = format!("{:.4} {currency} for rationales", number("rationales"));
+        let mut cost = vec![format!(
+            "{:.4} {currency} for rationales",
+            number("rationales")
+        )];
         if number("judgements") > 0.0 {
-            cost.push_str(&format!(", {:.4} for judgements", number("judgements")));
+            cost.push(format!("{:.4} for judgements", number("judgements")));
         }
         if number("lost_at_most") > 0.0 {
-            cost.push_str(&format!(
-                ", at most {:.4} for lost answers",
+            cost.push(format!(
+                "at most {:.4} for lost answers",
                 number("lost_at_most")
             ));
         }
-        rows.push(("spent".to_owned(), cost));
+        rows.push(("spent".to_owned(), cost.join(", ")));
         // By what the answers cost whoever asked for them: another run may have paid.
         let all = number("value_of_rationales") + number("judgements");
         if all > 0.0 && kept > 0 {
