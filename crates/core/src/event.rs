@@ -36,6 +36,19 @@ pub enum Event {
         /// How many there are.
         total: usize,
     },
+    /// The teacher answered, and the answer is in the ledger.
+    Answered {
+        /// The example's id, or the rationale's that was judged.
+        id: String,
+        /// Which of its samples, counted from 0.
+        sample: usize,
+        /// Tokens of the prompt.
+        prompt_tokens: u64,
+        /// Tokens of the answer.
+        completion_tokens: u64,
+        /// In the price table's currency, where the price is known.
+        cost: Option<f64>,
+    },
     /// One optimizer update.
     Step {
         /// Counted from 1.

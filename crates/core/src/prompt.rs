@@ -12,6 +12,8 @@ mod order;
 
 use std::collections::BTreeMap;
 
+pub mod teacher;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 

@@ -85,6 +85,10 @@ pub enum Outcome {
     Refused,
     /// The length limit cut it off.
     Truncated,
+    /// The text is not in the language of the example.
+    WrongLanguage,
+    /// No answer came, however often it was asked for.
+    Failed,
 }
 
 /// One answer of the teacher: a candidate until it is selected (`rationales.jsonl`).
@@ -105,6 +109,9 @@ pub struct Rationale {
     pub label_was_shown: bool,
     /// What was asked: the model's name, or the file for recorded candidates.
     pub source: String,
+    /// SHA-256 of the prompt that was asked; none for recorded candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Tokens of the prompt and of the answer, where the teacher counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -121,6 +128,27 @@ pub struct Usage {
     /// In the price table's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+}
+
+/// What a judge thinks of one rationale (`judgements.jsonl`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    /// The rationale's id.
+    pub rationale: String,
+    /// The example's id.
+    pub example: String,
+    /// A rating from 1 to 10 for each criterion of the rubric; empty where none could be read.
+    pub ratings: BTreeMap<String, u8>,
+    /// How the judge's answer ended.
+    pub outcome: Outcome,
+    /// The judge's model.
+    pub source: String,
+    /// SHA-256 of the prompt that was asked.
+    pub prompt: String,
+    /// Tokens of the prompt and of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// Why a candidate was kept or dropped (`selection.jsonl`, one line a candidate).

@@ -175,7 +175,28 @@ mod tests {
             commented = line.starts_with('#') && line.len() > 2;
         }
         // Keys that are off by default stand in comments, so that none stays unknown.
-        for key in ["path", "samples", "patience", "context_tokens"] {
+        for key in [
+            "path",
+            "samples",
+            "patience",
+            "context_tokens",
+            "base_url",
+            "model",
+            "api_key_var",
+            "system",
+            "shots",
+            "max_cost",
+            "max_requests",
+            "ledger",
+            "tokenizer",
+            "price",
+            "judge",
+            "top_p",
+            "seed",
+            "top_logprobs",
+            "requests_per_minute",
+            "tokens_per_minute",
+        ] {
             assert!(
                 DEFAULT.contains(&format!("\n# {key} = ")),
                 "`{key}` is not shown"
@@ -220,7 +241,7 @@ mod tests {
         );
         check(
             &format!("{SMALL}[teacher]\nkind = \"oracle\"\n"),
-            "unknown variant `oracle`, expected `recorded`",
+            "unknown variant `oracle`, expected one of `recorded`, `http`, `batch`",
         );
         check("seed = 1", "`out` is missing");
     }

@@ -39,6 +39,9 @@ pub enum Error {
     /// The student.
     #[error(transparent)]
     Student(#[from] stillhouse_student::Error),
+    /// The teacher.
+    #[error(transparent)]
+    Teacher(#[from] stillhouse_teacher::Error),
     /// A model could not be found or fetched.
     #[error(transparent)]
     Hub(#[from] stillhouse_hub::Error),
@@ -65,12 +68,13 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Config { .. } | Self::Set { .. } => Fault::Config,
-            Self::Hub(_) => Fault::World,
             Self::Stage { source, .. } => source.fault(),
-            Self::Core(error) | Self::Student(stillhouse_student::Error::Core(error)) => {
-                of_core(error)
-            }
-            Self::Student(_) => Fault::Run,
+            Self::Core(error)
+            | Self::Student(stillhouse_student::Error::Core(error))
+            | Self::Teacher(stillhouse_teacher::Error::Core(error)) => of_core(error),
+            // A cap that is reached is a run that did not come to its end.
+            Self::Teacher(stillhouse_teacher::Error::Cap { .. }) | Self::Student(_) => Fault::Run,
+            Self::Teacher(_) | Self::Hub(_) => Fault::World,
         }
     }
 }

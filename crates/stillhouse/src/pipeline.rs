@@ -8,6 +8,7 @@ use serde_json::json;
 use stillhouse_core::event::{Event, Observer};
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::run::{Identity, Inputs, Outputs, Plan, Run, Stage};
+use stillhouse_teacher::Estimate;
 
 use crate::HubOptions;
 use crate::config::Config;
@@ -32,6 +33,8 @@ pub struct World<'a> {
     pub clock: &'a dyn Fn() -> f64,
     /// Where models are looked up.
     pub hub: &'a HubOptions,
+    /// Looks up a variable of the environment: the teacher's key, its address, its proxy.
+    pub vars: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// What a run leaves.
@@ -119,6 +122,9 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
         stage,
         source: Box::new(source),
     };
+    if has(Stage::Teacher) {
+        teacher::before_spending(job).map_err(|e| of(Stage::Teacher, e))?;
+    }
     if has(Stage::Train) {
         job.config
             .student
@@ -147,6 +153,8 @@ pub struct Planned {
     pub stages: Vec<(Stage, Plan)>,
     /// The run directory.
     pub out: PathBuf,
+    /// What asking the teacher would take, where it would be asked.
+    pub teacher: Option<Estimate>,
 }
 
 impl fmt::Display for Planned {
@@ -159,6 +167,11 @@ impl fmt::Display for Planned {
                 Plan::Begin => "would run",
             };
             writeln!(f, "{stage:<9} {words}")?;
+            if let Some(estimate) = self.teacher.as_ref().filter(|_| *stage == Stage::Teacher) {
+                for line in estimate.to_string().lines() {
+                    writeln!(f, "          {line}")?;
+                }
+            }
         }
         Ok(())
     }
@@ -172,7 +185,12 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
     if !out.join("manifest.json").exists() {
         data::inputs_of(&job)?;
         stages.extend(wanted(request)?.map(|(stage, ..)| (stage, Plan::Begin)));
-        return Ok(Planned { stages, out });
+        let teacher = teacher::estimate(&job, &stages)?;
+        return Ok(Planned {
+            stages,
+            out,
+            teacher,
+        });
     }
     let run = Run::open(&out, &identity(config), request.redo)?;
     let mut begins = false;
@@ -192,7 +210,12 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
         begins |= plan != Plan::Skip;
         stages.push((stage, plan));
     }
-    Ok(Planned { stages, out })
+    let teacher = teacher::estimate(&job, &stages)?;
+    Ok(Planned {
+        stages,
+        out,
+        teacher,
+    })
 }
 
 fn wanted(request: Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, Work)>> {

@@ -11,6 +11,7 @@ pub mod adapter;
 pub mod batch;
 mod checkpoint;
 pub mod config;
+pub mod count;
 pub mod cpu;
 mod decoder;
 pub mod encoder;

@@ -1,61 +1,42 @@
-//! Collects the teacher's rationales: so far from files in which they were recorded.
+//! Collects the teacher's rationales: from files in which they were recorded, or from a model
+//! that is asked.
 //!
 //! Whatever the kind of teacher, the stage leaves the same records
 //! ([`stillhouse_core::record::Rationale`]); nothing after it knows where they came from. The
-//! teacher knows neither references nor roles.
+//! teacher knows neither references nor roles. What was ever paid stands in the [`Ledger`]; only
+//! what is missing there is asked for.
 
+mod access;
+mod answer;
+mod ask;
+mod batch;
+mod cost;
+mod error;
+mod http;
+mod judge;
+mod language;
+mod ledger;
+mod live;
+mod options;
+mod rate;
 mod recorded;
+mod request;
+mod secret;
+mod wanted;
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
+pub use access::{Access, EndPoint};
+pub use answer::Answer;
+pub use ask::ask;
+pub use cost::{CountTokens, Estimate, Range, estimate, estimate_tokens, price_of};
+pub use error::{Error, Result};
+pub use judge::{AboutRationales, as_judge, judgements};
+pub use ledger::{Ledger, Spent};
+pub use live::{AboutExamples, rationales, template_hash};
+pub use options::{
+    BatchOptions, By, EndPointOptions, JudgeOptions, Kind, Limits, MaxTokensField, Price,
+    RecordedFields, Retry, Sampling, TeacherOptions, Timeouts,
+};
 pub use recorded::{Found, from_candidates, read_candidates};
-
-/// The stage's options: `[teacher]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TeacherOptions {
-    /// Where rationales come from: "recorded".
-    pub kind: Kind,
-    /// The file of recorded rationales, one JSON object a line; unset, they stand in the data
-    /// set's own records.
-    pub path: Option<PathBuf>,
-    /// Where the parts of a recorded rationale stand, as JSON pointers.
-    pub fields: RecordedFields,
-    /// Whether the teacher was shown the gold label when it was asked.
-    pub label_was_shown: bool,
-    /// Use at most this many candidates an example, by lot.
-    pub samples: Option<usize>,
-}
-
-/// The kinds of teacher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Rationales that were asked for earlier and stand in a file.
-    #[default]
-    Recorded,
-}
-
-/// JSON pointers into a line of `teacher.path`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RecordedFields {
-    /// The example's id.
-    pub id: String,
-    /// The label that the rationale argues for.
-    pub label: String,
-    /// The justification.
-    pub text: String,
-}
-
-impl Default for RecordedFields {
-    fn default() -> Self {
-        Self {
-            id: "/id".into(),
-            label: "/label".into(),
-            text: "/text".into(),
-        }
-    }
-}
+pub use request::{Question, Questions};
+pub use secret::Secret;
+pub use wanted::{Asked, Setup};

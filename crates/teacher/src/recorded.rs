@@ -90,6 +90,7 @@ pub fn from_candidates(
                         text: candidate.text,
                         label_was_shown: options.label_was_shown,
                         source: source.to_owned(),
+                        prompt: None,
                         usage: None,
                     }),
             );

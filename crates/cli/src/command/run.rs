@@ -30,6 +30,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let world = World {
         clock: &clock,
         hub: &hub,
+        vars: &|name| std::env::var(name).ok(),
     };
 
     if args.dry_run {

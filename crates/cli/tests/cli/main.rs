@@ -8,4 +8,7 @@
 mod bad_input;
 mod common;
 mod face;
+#[path = "../../../teacher/tests/server/mod.rs"]
+mod server;
+mod teacher;
 mod whole_run;

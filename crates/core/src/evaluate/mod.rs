@@ -456,6 +456,8 @@ fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Empty => "empty",
         Outcome::Refused => "refused",
         Outcome::Truncated => "truncated",
+        Outcome::WrongLanguage => "wrong_language",
+        Outcome::Failed => "failed",
     }
 }
 

@@ -160,7 +160,8 @@ fn answer(answer: &Answer<'_>, shown: &Shown<'_>) -> String {
         Outcome::Truncated => "<span>cut off by the length limit</span>",
         Outcome::Refused => "<span>declined</span>",
         Outcome::Empty => "<span>empty</span>",
-        Outcome::Ok | Outcome::Unparsable => "",
+        Outcome::WrongLanguage => "<span>in another language</span>",
+        Outcome::Ok | Outcome::Unparsable | Outcome::Failed => "",
     };
     let sentences = sentences(answer, &prediction.explanation);
     format!(

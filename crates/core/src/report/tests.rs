@@ -314,6 +314,7 @@ fn a_funnel_counts_rules_roles_and_examples() {
         outcome: Outcome::Ok,
         label_was_shown: false,
         source: "file".to_owned(),
+        prompt: None,
         usage: None,
     };
     let choice = |id: &str, kept: bool, rule: Rule| Choice {

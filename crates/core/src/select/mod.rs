@@ -158,6 +158,8 @@ fn unusable(candidate: &Rationale) -> Option<(Rule, String)> {
         Outcome::Empty => "its text is empty",
         Outcome::Refused => "the teacher refused",
         Outcome::Truncated => "the answer was cut off",
+        Outcome::WrongLanguage => "the answer is in another language",
+        Outcome::Failed => "no answer came",
     };
     Some((Rule::Outcome, reason.into()))
 }
@@ -240,6 +242,7 @@ mod tests {
             },
             label_was_shown: false,
             source: "test".into(),
+            prompt: None,
             usage: None,
         }
     }

@@ -15,7 +15,7 @@ use stillhouse_core::{fs, jsonl};
 use crate::error::Result;
 use crate::job::{self, Job};
 use crate::pipeline::Summary;
-use crate::stage::evaluate;
+use crate::stage::{evaluate, teacher};
 
 const READ: [&str; 9] = [
     "examples.jsonl",
@@ -82,7 +82,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         title: data.name,
         tool: concat!("stillhouse ", env!("CARGO_PKG_VERSION")).into(),
         seed: job.config.seed,
-        facts: facts(job, &fact),
+        facts: facts(job, &fact, selection.kept),
         config: job.given.to_toml(),
         dataset,
         selection: Some(selection),
@@ -104,7 +104,11 @@ fn gather(job: &Job<'_>) -> Result<Report> {
 }
 
 /// Short facts below the heading.
-fn facts(job: &Job<'_>, fact: &impl Fn(Stage, &str) -> Value) -> Vec<(String, String)> {
+fn facts(
+    job: &Job<'_>,
+    fact: &impl Fn(Stage, &str) -> Value,
+    kept: usize,
+) -> Vec<(String, String)> {
     let student = &job.config.student;
     let number = |pointer: &str| fact(Stage::Train, pointer);
     let mut facts = vec![
@@ -127,6 +131,10 @@ fn facts(job: &Job<'_>, fact: &impl Fn(Stage, &str) -> Value) -> Vec<(String, St
             ),
         ),
     ];
+    facts.extend(teacher::spent_in_words(
+        &fact(Stage::Teacher, "/spent"),
+        kept,
+    ));
     if let (Some(first), Some(last)) = (
         number("/first_validation_loss").as_f64(),
         number("/validation_loss").as_f64(),

@@ -1,34 +1,72 @@
 //! Examples to candidate rationales.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use stillhouse_core::data::Candidate;
+use serde_json::{Value, json};
+use stillhouse_core::data::{self, Candidate, DataOptions};
 use stillhouse_core::event::{Event, Observer, tell};
-use stillhouse_core::record::Example;
-use stillhouse_core::run::{Inputs, Outputs, Run};
+use stillhouse_core::prompt::teacher::{BUILT_IN, Setting, TeacherTemplate};
+use stillhouse_core::record::{Example, Outcome, Rationale};
+use stillhouse_core::run::{Inputs, Outputs, Plan, Run, Stage};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
-use stillhouse_teacher::{from_candidates, read_candidates};
+use stillhouse_teacher::{
+    AboutExamples, AboutRationales, Access, Asked, Estimate, Kind, Ledger, Setup, Spent,
+    TeacherOptions, as_judge, ask, estimate_tokens, from_candidates, judgements, rationales,
+    read_candidates,
+};
 
 use crate::error::Result;
 use crate::job::{self, Job};
-use crate::stage::options;
+
+type Count = Box<dyn Fn(&str) -> usize>;
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
+    let teacher = &job.config.teacher;
     let mut files = job::inputs(run, &["examples.jsonl", "candidates.jsonl"])?;
-    if let Some(path) = &job.config.teacher.path {
+    if let Some(path) = teacher
+        .path
+        .as_ref()
+        .filter(|_| teacher.kind == Kind::Recorded)
+    {
         files.push((
             "recorded rationales".into(),
             fs::sha256(&job.given.locate(path))?,
         ));
     }
+    if teacher.kind != Kind::Recorded {
+        files.push(job.dataset_file.clone());
+        let (source, _) = template_source(job)?;
+        files.push(("teacher prompt".into(), fs::sha256_of(source.as_bytes())));
+        if let Some(path) = &teacher.shots {
+            files.push(("teacher shots".into(), fs::sha256(&job.given.locate(path))?));
+        }
+    }
     Ok(Inputs {
-        options: json!({ "teacher": options(&job.config.teacher) }),
+        options: json!({ "teacher": teacher.key() }),
         files,
     })
 }
 
+/// Finds what asking needs before anything is done for it.
+pub(crate) fn before_spending(job: &Job<'_>) -> Result<()> {
+    let teacher = &job.config.teacher;
+    if teacher.kind != Kind::Recorded {
+        teacher.check()?;
+        template(job)?;
+        Access::from_vars(teacher, job.world.vars)?;
+    }
+    Ok(())
+}
+
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
+    match job.config.teacher.kind {
+        Kind::Recorded => recorded(job, folder, observe),
+        Kind::Http | Kind::Batch => live(job, folder, observe),
+    }
+}
+
+fn recorded(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     let teacher = &job.config.teacher;
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
     let (candidates, place): (Vec<Candidate>, _) = match &teacher.path {
@@ -60,13 +98,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         );
         tell(observe, Event::Warning { text })?;
     }
-    if let Some(first) = found.bare.first() {
-        let text = format!(
-            "{} examples have no candidate; the first is `{first}`",
-            found.bare.len()
-        );
-        tell(observe, Event::Warning { text })?;
-    }
+    warn_of_bare(&found.bare, observe)?;
     jsonl::write(&folder.join("rationales.jsonl"), &found.rationales)?;
     let facts =
         json!({ "outcomes": found.outcomes(), "unknown": found.n_unknown, "bare": found.bare });
@@ -74,4 +106,328 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         facts,
         ..Outputs::of(["rationales.jsonl"])
     })
+}
+
+fn warn_of_bare(bare: &[String], observe: &mut Observer<'_>) -> Result<()> {
+    if let Some(first) = bare.first() {
+        let text = format!(
+            "{} examples have no candidate; the first is `{first}`",
+            bare.len()
+        );
+        tell(observe, Event::Warning { text })?;
+    }
+    Ok(())
+}
+
+/// Asks what is missing in the ledger, and writes what is there as rationales.
+fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
+    let teacher = &job.config.teacher;
+    let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
+    let template = template(job)?;
+    let access = Access::from_vars(teacher, job.world.vars)?;
+    for end_point in access.in_clear() {
+        let text = format!(
+            "the key goes to {} over http, readable on the way; https would hide it",
+            end_point.base_url
+        );
+        tell(observe, Event::Warning { text })?;
+    }
+    let (count, _) = counter(job, observe)?;
+    let ledger = Ledger::open(&ledger_path(job), &job.config.out.to_string_lossy())?;
+    let setup = |options, access, purpose| Setup {
+        options,
+        access,
+        count: &*count,
+        seed: job.config.seed,
+        clock: job.world.clock,
+        purpose,
+    };
+    let questions = AboutExamples::new(&examples, &template, teacher);
+    let asked = ask(
+        &questions,
+        &ledger,
+        &setup(teacher, &access, "rationale"),
+        observe,
+    )?;
+    say_what_came("rationales", &asked, observe)?;
+    let before_judge = ledger.spent()?;
+
+    let mut found: Vec<Rationale> = Vec::new();
+    let mut logprobs = fs::Writer::create(&folder.join("logprobs.jsonl"))?;
+    rationales(
+        &questions,
+        &ledger,
+        teacher,
+        &access,
+        &mut |rationale, answer| {
+            if let Some(logprobs_of) = answer.and_then(|answer| answer.logprobs) {
+                let line = json!({ "rationale": rationale.id, "logprobs": logprobs_of });
+                writeln!(logprobs, "{line}")
+                    .map_err(|e| CoreError::io(folder.join("logprobs.jsonl"), e))?;
+            }
+            found.push(rationale);
+            Ok(())
+        },
+    )?;
+    jsonl::write(&folder.join("rationales.jsonl"), &found)?;
+    let mut outputs = Outputs::of(["rationales.jsonl"]);
+    if teacher.sampling.top_logprobs.is_some() {
+        logprobs.finish()?;
+        outputs.names.push("logprobs.jsonl".into());
+    }
+    if let Some(judge) = &teacher.judge {
+        let (options, access) = as_judge(teacher, judge, &access);
+        let questions = AboutRationales::new(&examples, &found, &options);
+        let asked = ask(
+            &questions,
+            &ledger,
+            &setup(&options, &access, "judgement"),
+            observe,
+        )?;
+        say_what_came("judgements", &asked, observe)?;
+        let judged = judgements(&questions, &ledger, &options, &access)?;
+        jsonl::write(&folder.join("judgements.jsonl"), &judged)?;
+        outputs.names.push("judgements.jsonl".into());
+    }
+    outputs.facts = facts(
+        job,
+        &examples,
+        &found,
+        &before_judge,
+        &ledger.spent()?,
+        &asked,
+    );
+    let bare: Vec<String> =
+        serde_json::from_value(outputs.facts["bare"].clone()).unwrap_or_default();
+    warn_of_bare(&bare, observe)?;
+    Ok(outputs)
+}
+
+/// Counts for the manifest and the report.
+fn facts(
+    job: &Job<'_>,
+    examples: &[Example],
+    found: &[Rationale],
+    rationales: &Spent,
+    all: &Spent,
+    asked: &Asked,
+) -> Value {
+    let mut outcomes = std::collections::BTreeMap::<Outcome, usize>::new();
+    let mut usable = std::collections::BTreeSet::new();
+    for rationale in found {
+        *outcomes.entry(rationale.outcome).or_default() += 1;
+        if rationale.outcome == Outcome::Ok {
+            usable.insert(rationale.example.as_str());
+        }
+    }
+    let teacher = &job.config.teacher;
+    let wanted = examples
+        .iter()
+        .filter(|e| teacher.splits.contains(&e.split));
+    let bare: Vec<&str> = wanted
+        .map(|e| e.id.as_str())
+        .filter(|id| !usable.contains(id))
+        .collect();
+    let value: f64 = found.iter().filter_map(|r| r.usage?.cost).sum();
+    let model = teacher.model.as_deref().unwrap_or_default();
+    let price = Access::from_vars(teacher, job.world.vars)
+        .ok()
+        .and_then(|access| stillhouse_teacher::price_of(teacher.price.as_ref(), model, &access));
+    json!({
+        "outcomes": outcomes,
+        "bare": bare,
+        "model": model,
+        "label_was_shown": teacher.show_label,
+        "from_ledger": asked.from_ledger,
+        "failed_tries": asked.faults,
+        "spent": {
+            "currency": price.map(|price| price.currency),
+            "answers": all.answers,
+            "requests": all.requests,
+            "prompt_tokens": all.prompt_tokens,
+            "completion_tokens": all.completion_tokens,
+            "rationales": rationales.cost,
+            "judgements": all.cost - rationales.cost,
+            "lost_at_most": all.lost_cost,
+            "losses": all.losses,
+            "value_of_rationales": value,
+        },
+    })
+}
+
+/// What was spent, for the head of the report: by purpose, and by kept rationale.
+pub(crate) fn spent_in_words(spent: &Value, kept: usize) -> Vec<(String, String)> {
+    let number = |key: &str| spent[key].as_f64().unwrap_or(0.0);
+    if spent.is_null() {
+        return vec![];
+    }
+    let count = |key: &str| spent[key].as_u64().unwrap_or(0);
+    let tokens = format!(
+        "{} answers in {} requests, {} + {} tokens",
+        count("answers"),
+        count("requests"),
+        count("prompt_tokens"),
+        count("completion_tokens"),
+    );
+    let mut rows = vec![("asked".to_owned(), tokens)];
+    if let Some(currency) = spent["currency"].as_str() {
+        let mut cost = vec![format!(
+            "{:.4} {currency} for rationales",
+            number("rationales")
+        )];
+        if number("judgements") > 0.0 {
+            cost.push(format!("{:.4} for judgements", number("judgements")));
+        }
+        if number("lost_at_most") > 0.0 {
+            cost.push(format!(
+                "at most {:.4} for lost answers",
+                number("lost_at_most")
+            ));
+        }
+        rows.push(("spent".to_owned(), cost.join(", ")));
+        // By what the answers cost whoever asked for them: another run may have paid.
+        let all = number("value_of_rationales") + number("judgements");
+        if all > 0.0 && kept > 0 {
+            let each = format!("{:.6} {currency}", all / kept as f64);
+            rows.push(("a kept rationale".to_owned(), each));
+        }
+    }
+    let losses: Vec<String> = spent["losses"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
+    if !losses.is_empty() {
+        rows.push(("lost answers".to_owned(), losses.join(", ")));
+    }
+    rows
+}
+
+fn say_what_came(what: &str, asked: &Asked, observe: &mut Observer<'_>) -> Result<()> {
+    let came = asked.wanted - asked.from_ledger - asked.failed.len();
+    let text = format!(
+        "{} {what}: {} from the ledger, {came} asked now",
+        asked.wanted - asked.failed.len(),
+        asked.from_ledger
+    );
+    tell(observe, Event::Note { text })?;
+    if !asked.faults.is_empty() {
+        let faults: Vec<String> = asked
+            .faults
+            .iter()
+            .map(|(kind, n)| format!("{n} {kind}"))
+            .collect();
+        let text = format!("tries that failed: {}", faults.join(", "));
+        tell(observe, Event::Note { text })?;
+    }
+    if let Some((first, sample, why)) = asked.failed.first() {
+        let text = format!(
+            "{} {what} did not come; the first is sample {sample} of `{first}`: {why}",
+            asked.failed.len()
+        );
+        tell(observe, Event::Warning { text })?;
+    }
+    Ok(())
+}
+
+/// What asking would take, where the stage would be worked on.
+pub(crate) fn estimate(job: &Job<'_>, stages: &[(Stage, Plan)]) -> Result<Option<Estimate>> {
+    let teacher = &job.config.teacher;
+    let would_work = stages.contains(&(Stage::Teacher, Plan::Begin))
+        || stages.contains(&(Stage::Teacher, Plan::Continue));
+    if teacher.kind == Kind::Recorded || !would_work {
+        return Ok(None);
+    }
+    before_spending(job)?;
+    // The data stage may not have run: its work on the examples is a pure function.
+    let options = DataOptions {
+        path: job.given.locate(&job.config.data.path),
+        ..job.config.data.clone()
+    };
+    let examples = data::load(&job.dataset, &options, job.config.seed)?.examples;
+    let template = template(job)?;
+    let access = Access::from_vars(teacher, job.world.vars)?;
+    let (count, counted) = counter(job, &mut |_| std::ops::ControlFlow::Continue(()))?;
+    let ledger = Ledger::look(&ledger_path(job))?;
+    let questions = AboutExamples::new(&examples, &template, teacher);
+    let estimate = stillhouse_teacher::estimate(
+        &questions,
+        ledger.as_ref(),
+        teacher,
+        &access,
+        &*count,
+        &counted,
+    )?;
+    Ok(Some(estimate))
+}
+
+/// Counts tokens with the teacher's tokenizer, or by a rule of thumb that says so.
+fn counter(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<(Count, String)> {
+    let Some(name) = &job.config.teacher.tokenizer else {
+        let counted = "estimated within 10 % for English; set teacher.tokenizer to count";
+        return Ok((Box::new(estimate_tokens), counted.into()));
+    };
+    let located = job.given.locate(Path::new(name));
+    let folder = if located.is_dir() {
+        located
+    } else {
+        let mut note = |text: &str| {
+            let text = text.to_owned();
+            let _ = observe(Event::Note { text });
+        };
+        stillhouse_hub::find(name, job.world.hub, &mut note)?.folder
+    };
+    let count = stillhouse_student::count::counter(&folder)?;
+    Ok((
+        Box::new(count),
+        format!("counted with the tokenizer of {name}"),
+    ))
+}
+
+fn template(job: &Job<'_>) -> Result<TeacherTemplate> {
+    let teacher: &TeacherOptions = &job.config.teacher;
+    let (source, path) = template_source(job)?;
+    let shots = match &teacher.shots {
+        Some(path) => jsonl::read(&job.given.locate(path))?,
+        None => vec![],
+    };
+    let setting = Setting {
+        show_label: teacher.show_label,
+        form: teacher.form,
+        labels: job.dataset.labels.clone(),
+        shots,
+    };
+    let template = TeacherTemplate::new(&source, setting);
+    Ok(match path {
+        // The file is the place, where there is one.
+        Some(path) => template.map_err(|e| CoreError::file(path, e.to_string()))?,
+        None => template?,
+    })
+}
+
+/// The template's text, and its file if it is one of the user's.
+fn template_source(job: &Job<'_>) -> Result<(String, Option<PathBuf>)> {
+    let name = &job.config.teacher.prompt;
+    if let Some((_, source)) = BUILT_IN.iter().find(|(known, _)| known == name) {
+        return Ok(((*source).to_owned(), None));
+    }
+    let path = job.given.locate(Path::new(name));
+    if !path.is_file() {
+        let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+        let what = format!(
+            "`{name}` is neither a file nor one of: {}",
+            known.join(", ")
+        );
+        return Err(CoreError::option("teacher.prompt", what).into());
+    }
+    Ok((fs::read_text(&path)?, Some(path)))
+}
+
+/// The ledger of the options, or the one beside the run directory, which its neighbours share.
+fn ledger_path(job: &Job<'_>) -> PathBuf {
+    match &job.config.teacher.ledger {
+        Some(path) => job.given.locate(path),
+        None => job.config.out.with_file_name("ledger.sqlite"),
+    }
 }
