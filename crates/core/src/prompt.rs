@@ -9,10 +9,9 @@
 
 pub mod chat;
 mod order;
+pub mod teacher;
 
 use std::collections::BTreeMap;
-
-pub mod teacher;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};

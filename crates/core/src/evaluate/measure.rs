@@ -18,7 +18,7 @@ use super::signature::Signature;
 use super::summary::Measured;
 use super::system::System;
 use super::{
-    EvaluateOptions, Input, MetricName, bleu, grounding, meteor, roscoe, rouge, split_name,
+    EvaluateOptions, Input, MetricName, bleu, chrf, grounding, meteor, roscoe, rouge, split_name,
 };
 use crate::record::{Example, Prediction};
 
@@ -166,13 +166,18 @@ impl<'a> Measure<'a> {
             MetricName::Bleu => Said::of(bleu::measure(
                 pair.text,
                 &pair.references,
-                &bleu::BleuOptions::default(),
+                &self.options.bleu,
             )),
             MetricName::Rouge => {
                 let stemmer = self.options.stemmer;
                 Said::of(rouge::measure(pair.text, &pair.references, stemmer))
             }
             MetricName::Meteor => Said::of([self.meteor(pair)]),
+            MetricName::Chrf => Said::of(chrf::measure(
+                pair.text,
+                &pair.references,
+                &self.options.chrf,
+            )),
             MetricName::Bertscore => Said::of([self.bertscore(pair)]),
             MetricName::Cec => self.cec(pair),
             MetricName::Grounding => {
@@ -348,8 +353,9 @@ impl<'a> Measure<'a> {
         let splitter = self.material.sentences.splitter.as_str();
         let own = match metric {
             MetricName::Accuracy | MetricName::MacroF1 => label::signature(column.name),
-            MetricName::Bleu => bleu::signature(column.name, &bleu::BleuOptions::default()),
+            MetricName::Bleu => bleu::signature(column.name, &self.options.bleu),
             MetricName::Rouge => rouge::signature(column.name, self.options.stemmer),
+            MetricName::Chrf => chrf::signature(column.name, &self.options.chrf),
             MetricName::Meteor => meteor::signature(column.name, &self.options.meteor, splitter),
             MetricName::Bertscore => {
                 let scores = self.material.tokens.as_ref();

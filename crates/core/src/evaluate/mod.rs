@@ -6,14 +6,14 @@
 //! An example without a number is counted with its reason, never dropped and never NaN.
 
 pub mod agreement;
-pub mod assignment;
 pub mod answer;
+pub mod assignment;
 pub mod baseline;
 pub mod bertscore;
 pub mod bleu;
 pub mod bootstrap;
-pub mod causal;
 pub mod cache;
+pub mod causal;
 pub mod cec;
 pub mod chrf;
 pub mod column;
@@ -23,13 +23,13 @@ pub mod contrast;
 mod golden;
 mod grounding;
 pub mod label;
-mod links;
 mod lcs;
+mod links;
 mod material;
 mod measure;
 pub mod meteor;
-pub mod nli;
 mod ngrams;
+pub mod nli;
 pub mod pair;
 pub mod porter;
 mod resample;
@@ -53,8 +53,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::bertscore::Bertscore;
+use self::bleu::BleuOptions;
 use self::bootstrap::Bootstrap;
 use self::cec::Cosine;
+use self::chrf::ChrfOptions;
 use self::column::Column;
 use self::compare::compare;
 use self::links::Causal;
@@ -158,6 +160,10 @@ pub struct EvaluateOptions {
     pub cosine: Cosine,
     /// Whether "rouge" stems words (Porter, as nltk does); off as in Hugging Face's `evaluate`.
     pub stemmer: bool,
+    /// How "bleu" counts.
+    pub bleu: BleuOptions,
+    /// How "chrf" counts.
+    pub chrf: ChrfOptions,
     /// How "meteor" counts.
     pub meteor: MeteorOptions,
     /// How "bertscore" compares tokens.
@@ -179,6 +185,8 @@ impl Default for EvaluateOptions {
             encoder: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
             cosine: Cosine::default(),
             stemmer: false,
+            bleu: BleuOptions::default(),
+            chrf: ChrfOptions::default(),
             meteor: MeteorOptions::default(),
             bertscore: Bertscore::default(),
             causal: Causal::default(),
@@ -203,7 +211,7 @@ impl EvaluateOptions {
             );
             return Err(Error::option("evaluate.resamples", what));
         }
-        Ok(())
+        self.chrf.check("evaluate.chrf")
     }
 }
 
@@ -222,6 +230,8 @@ pub enum MetricName {
     Rouge,
     /// METEOR as nltk computes it.
     Meteor,
+    /// chrF of sentences and of the corpus.
+    Chrf,
     /// Tokens of explanation and reference matched by their vectors.
     Bertscore,
     /// Coherence of explanations, symmetric and in both directions.
@@ -240,12 +250,13 @@ pub enum MetricName {
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
         Self::Rouge,
         Self::Meteor,
+        Self::Chrf,
         Self::Bertscore,
         Self::Cec,
         Self::Grounding,
@@ -256,12 +267,13 @@ impl MetricName {
     ];
 
     /// Those that are measured unless others are asked for.
-    pub const DEFAULT: [Self; 10] = [
+    pub const DEFAULT: [Self; 11] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
         Self::Rouge,
         Self::Meteor,
+        Self::Chrf,
         Self::Bertscore,
         Self::Cec,
         Self::Grounding,
@@ -277,6 +289,7 @@ impl MetricName {
             Self::Bleu => &bleu::COLUMNS,
             Self::Rouge => &rouge::COLUMNS,
             Self::Meteor => &meteor::COLUMNS,
+            Self::Chrf => &chrf::COLUMNS,
             Self::Bertscore => &bertscore::COLUMNS,
             Self::Cec => &cec::COLUMNS,
             Self::Grounding => &grounding::GROUNDING,

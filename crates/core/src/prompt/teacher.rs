@@ -352,6 +352,7 @@ mod tests {
             claim: "ice melts".into(),
             evidence: vec!["it is warm".into(), "ice is cold".into()],
             label: "supported".into(),
+            notes: vec![],
             strata: BTreeMap::new(),
             split: Split::Train,
         }
