@@ -25,7 +25,7 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { tau: 0.4, margin: 0.02, near: 0.05, lexical: 0.5, order: true, parity: false }
+        Self { tau: 0.4, margin: 0.02, near: 0.3, lexical: 0.3, order: false, parity: false }
     }
 }
 
@@ -162,6 +162,8 @@ struct Match {
     explanation: usize,
     same: f64,
     swap: f64,
+    /// How much better the worse of the two sides fits crosswise.
+    crossed: f64,
 }
 
 impl Match {
@@ -178,17 +180,22 @@ struct Judge<'a> {
     theirs: Vec<Sides<'a>>,
 }
 
+/// For each of their links, how well it keeps the reference link that it keeps best.
+type Keeping = Vec<f64>;
+
 impl Judge<'_> {
     fn compare(&self) -> Comparison {
+        let all: Vec<Vec<Match>> = (0..self.ours.len()).map(|place| self.matches(place)).collect();
+        let kept = |at: usize| all.iter().map(|matches| matches[at]).filter(|found| found.same >= found.swap).map(|found| found.same).fold(0.0, f64::max);
+        let keeping: Keeping = (0..self.theirs.len()).map(kept).collect();
         let mut findings = Vec::new();
         let mut is_supported = vec![false; self.theirs.len()];
         let mut is_covering = vec![false; self.theirs.len()];
-        for place in 0..self.ours.len() {
-            let matches = self.matches(place);
+        for (place, matches) in all.iter().enumerate() {
             for found in matches.iter().filter(|found| found.best() >= self.options.tau) {
                 is_supported[found.explanation] = true;
             }
-            let (verdict, found) = self.verdict(place, &matches);
+            let (verdict, found) = self.verdict(place, matches, &keeping);
             if let Some(found) = found {
                 is_covering[found.explanation] |= matches!(verdict, Verdict::Covered | Verdict::PolarityDiffers);
             }
@@ -210,16 +217,16 @@ impl Judge<'_> {
     fn matches(&self, place: usize) -> Vec<Match> {
         let ours = &self.ours[place];
         let alike = |a: &Phrase<'_>, b: &Phrase<'_>| a.similarity(b, self.options.lexical);
-        let matches = self.theirs.iter().enumerate().map(|(explanation, theirs)| Match {
-            explanation,
-            same: alike(&theirs.cause, &ours.cause).min(alike(&theirs.effect, &ours.effect)),
-            swap: alike(&theirs.cause, &ours.effect).min(alike(&theirs.effect, &ours.cause)),
+        let matches = self.theirs.iter().enumerate().map(|(explanation, theirs)| {
+            let (cause, effect) = (alike(&theirs.cause, &ours.cause), alike(&theirs.effect, &ours.effect));
+            let (to_effect, to_cause) = (alike(&theirs.cause, &ours.effect), alike(&theirs.effect, &ours.cause));
+            Match { explanation, same: cause.min(effect), swap: to_effect.min(to_cause), crossed: (to_effect - cause).min(to_cause - effect) }
         });
         matches.collect()
     }
 
     /// The best match decides; one that keeps the link wins over one that is hardly better.
-    fn verdict(&self, place: usize, matches: &[Match]) -> (Verdict, Option<Match>) {
+    fn verdict(&self, place: usize, matches: &[Match], keeping: &[f64]) -> (Verdict, Option<Match>) {
         let options = self.options;
         let best = matches.iter().copied().max_by(|a, b| a.best().total_cmp(&b.best()));
         let Some(best) = best.filter(|best| best.best() >= options.tau) else {
@@ -229,18 +236,23 @@ impl Judge<'_> {
             .iter()
             .copied()
             .filter(|found| found.best() >= options.tau && found.best() >= best.best() - options.near)
-            .find(|found| self.judged(place, *found) == Verdict::Covered);
+            .find(|found| self.judged(place, *found, keeping) == Verdict::Covered);
         if let Some(found) = near {
             return (self.with_parity(place, found), Some(found));
         }
-        (self.judged(place, best), Some(best))
+        (self.judged(place, best, keeping), Some(best))
     }
 
-    fn judged(&self, place: usize, found: Match) -> Verdict {
+    fn judged(&self, place: usize, found: Match, keeping: &[f64]) -> Verdict {
         let (ours, theirs) = (&self.reference.links[place], &self.explanation.links[found.explanation]);
-        let both_by_order = ours.pattern == Pattern::Order && theirs.pattern == Pattern::Order;
         if found.swap > found.same + self.options.margin {
-            return if both_by_order && !self.options.order { Verdict::Missing } else { Verdict::Reversed };
+            // The order of telling proves nothing, and what is denied is not reversed.
+            let is_told = theirs.pattern != Pattern::Order && ours.pattern != Pattern::Concession && theirs.pattern != Pattern::Concession;
+            // A link that keeps another one of the reference better says that, and turns nothing round.
+            let (a, b) = (&self.ours[place], &self.theirs[found.explanation]);
+            let is_bare = [&a.cause, &a.effect, &b.cause, &b.effect].iter().any(|phrase| phrase.is_bare());
+            let is_reversed = (is_told || self.options.order) && found.crossed > self.options.margin && !is_bare && found.swap > keeping[found.explanation];
+            return if is_reversed { Verdict::Reversed } else { Verdict::Missing };
         }
         if ours.is_negated != theirs.is_negated { Verdict::Contradicted } else { Verdict::Covered }
     }

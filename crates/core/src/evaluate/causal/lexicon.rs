@@ -11,6 +11,7 @@ pub(super) enum Kind {
     DenialVerb,
     EffectVerb,
     DeniedEffectVerb,
+    AttributionVerb,
     EffectNoun,
     CauseNoun,
     CauseClause,
@@ -30,6 +31,7 @@ impl Kind {
             "denial-verb" => Self::DenialVerb,
             "effect-verb" => Self::EffectVerb,
             "denied-effect-verb" => Self::DeniedEffectVerb,
+            "attribution-verb" => Self::AttributionVerb,
             "effect-noun" => Self::EffectNoun,
             "cause-noun" => Self::CauseNoun,
             "cause-clause" => Self::CauseClause,
@@ -45,7 +47,7 @@ impl Kind {
     }
 
     pub(super) fn is_verb(self) -> bool {
-        matches!(self, Self::CauseVerb | Self::DenialVerb | Self::EffectVerb | Self::DeniedEffectVerb)
+        matches!(self, Self::CauseVerb | Self::DenialVerb | Self::EffectVerb | Self::DeniedEffectVerb | Self::AttributionVerb)
     }
 }
 
@@ -109,6 +111,8 @@ pub struct Lexicon {
     items: HashMap<String, Vec<Item>>,
     /// Shapes of every known verb.
     forms: HashMap<String, Forms>,
+    /// The base of each form; of several the first in the alphabet.
+    bases: HashMap<String, String>,
     /// Forms of verbs that are hardly ever nouns.
     strong: HashSet<String>,
 }
@@ -116,7 +120,7 @@ pub struct Lexicon {
 impl Lexicon {
     /// Reads the embedded file.
     pub fn new(width: Width) -> Self {
-        let mut lexicon = Self { width, version: 0, items: HashMap::new(), forms: HashMap::new(), strong: HashSet::new() };
+        let mut lexicon = Self { width, version: 0, items: HashMap::new(), forms: HashMap::new(), bases: HashMap::new(), strong: HashSet::new() };
         let mut section = ("", "");
         let mut irregular: HashMap<&str, [&str; 2]> = HashMap::new();
         let mut entries = Vec::new();
@@ -151,16 +155,29 @@ impl Lexicon {
                     if kind == Kind::StrongVerb {
                         lexicon.strong.insert(form.clone());
                     }
-                    lexicon.forms.entry(form).or_default().0 |= forms.0;
+                    lexicon.learn(form, words[0], forms);
                 }
             } else if is_used {
                 lexicon.add(words[0], kind, &words[1..], Forms::default());
+            }
+        }
+        for base in irregular.keys() {
+            for (form, forms) in inflected(base, &irregular) {
+                lexicon.learn(form, base, forms);
             }
         }
         for items in lexicon.items.values_mut() {
             items.sort_by_key(|item| std::cmp::Reverse(item.rest.len()));
         }
         lexicon
+    }
+
+    fn learn(&mut self, form: String, base: &str, forms: Forms) {
+        self.forms.entry(form.clone()).or_default().0 |= forms.0;
+        let known = self.bases.entry(form).or_insert_with(|| base.to_owned());
+        if base < known.as_str() {
+            base.clone_into(known);
+        }
     }
 
     fn add(&mut self, first: &str, kind: Kind, rest: &[&str], forms: Forms) {
@@ -185,6 +202,11 @@ impl Lexicon {
     /// The items that begin with this word, longest first.
     pub(super) fn items(&self, word: &str) -> &[Item] {
         self.items.get(word).map_or(&[], Vec::as_slice)
+    }
+
+    /// The base form of a known verb.
+    pub(super) fn base(&self, word: &str) -> Option<&str> {
+        self.bases.get(word).map(String::as_str)
     }
 
     /// Whether this is a form of a verb that is hardly ever a noun.

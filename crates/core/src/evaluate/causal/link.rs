@@ -106,19 +106,23 @@ impl Reader<'_> {
             Join::Cause => (Pattern::Clause, false),
             Join::Phrase => (Pattern::Phrase, false),
             Join::Condition => (Pattern::Condition, false),
+            Join::Setting => (Pattern::Order, false),
             Join::Concession => (Pattern::Concession, false),
             Join::Result => (Pattern::Result, true),
+            Join::Contrast if !self.denies(segment) => return,
             Join::Contrast => (Pattern::Concession, true),
             Join::And => (Pattern::Order, true),
             Join::First | Join::Main | Join::Comment => return,
         };
-        if pattern == Pattern::Order && (self.lexicon.width() == Width::Core || !self.is_clause(segment)) {
+        if segment.join == Join::And && (self.lexicon.width() == Width::Core || !self.is_clause(segment)) {
             return;
         }
-        let other = if segment.is_initial {
-            self.segments.get(place + 1).filter(|next| next.join == Join::Main).map(|next| next.range.clone())
-        } else {
-            self.main_before(place)
+        let main_after = self.segments.get(place + 1).filter(|next| segment.is_initial && next.join == Join::Main);
+        let other = match main_after {
+            Some(next) => Some(next.range.clone()),
+            None if segment.is_initial && place > 0 => return,
+            None if self.continues(place) => Some(self.segments[place - 1].range.clone()),
+            None => self.main_before(place),
         };
         let other = match other {
             Some(range) => self.text(&[range]),
@@ -135,6 +139,35 @@ impl Reader<'_> {
             connective: if pattern == Pattern::Order { String::new() } else { self.words(&segment.connective) },
             pattern,
         });
+    }
+
+    /// `because the lake froze and so the boats stayed`: without a comma, the effect is that of the clause right before.
+    fn continues(&self, place: usize) -> bool {
+        let segment = &self.segments[place];
+        let at = segment.connective.start;
+        place > 0
+            && matches!(segment.join, Join::Result | Join::And)
+            && matches!(self.segments[place - 1].join, Join::Cause | Join::Condition)
+            && !self.segments[place - 1].is_initial
+            && at > 0
+            && !self.tokens[at].is_mark()
+            && !self.tokens[at - 1].is_mark()
+            && !(at > 1 && self.tokens[at - 1].is("and") && self.tokens[at - 2].is_mark())
+    }
+
+    /// Whether a clause after `but` says that it does not follow from what is before it.
+    fn denies(&self, segment: &Segment) -> bool {
+        if self.tokens.get(segment.connective.start).is_some_and(|token| token.is("without")) {
+            return true;
+        }
+        let words = &self.tokens[segment.range.clone()];
+        words.iter().any(|token| {
+            (is_negator(token) && !token.is_any(&["without", "hardly", "scarcely"])) || token.word.ends_with("n't")
+                || token.is_any(&["anyway", "regardless", "still", "unaffected", "unchanged", "elsewhere", "independently", "unrelated", "unconnected", "nevertheless", "nonetheless", "irrespective"])
+        }) || words.windows(2).any(|two| {
+            (two[0].is_any(&["other", "another", "different"]) && two[1].is_any(&["reason", "reasons", "cause", "causes", "account", "things", "ground", "grounds"]))
+                || (two[0].is("as") && two[1].is_any(&["ever", "before", "usual"])) || (two[0].is("the") && two[1].is("same")) || (two[0].is("would") && two[1].is("have"))
+        })
     }
 
     fn is_clause(&self, segment: &Segment) -> bool {
@@ -206,7 +239,7 @@ impl Reader<'_> {
 
     fn trimmed(&self, range: Range<usize>, is_first: bool) -> Range<usize> {
         const LEADING: &[&str] = &[
-            "the", "a", "an", "and", "but", "or", "so", "that", "this", "these", "those", "it", "its", "is", "was", "then", "also", "to", "of", "such", "there",
+            "the", "a", "an", "and", "but", "or", "so", "that", "this", "these", "those", "its", "is", "was", "then", "also", "to", "of", "such", "there",
             "what", "which", "it's", "for", "by", "as", "been", "being", "are", "were",
         ];
         const TRAILING: &[&str] = &["and", "but", "or", "that", "is", "was", "are", "were", "the", "a", "an", "to", "of", "which", "who", "be", "been", "being", "by", "as", "what", "so", "has", "have", "had", "it", "did", "does", "do"];

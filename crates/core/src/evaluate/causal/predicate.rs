@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::lexicon::{Form, Item, Kind, Lexicon};
 use super::token::{
-    AUXILIARIES, BE, GROUPS, Token, is_adverb, is_determiner, is_negator, is_preposition, is_pronoun, is_surely_finite,
+    AUXILIARIES, BE, GROUPS, PREPOSITIONS, TIMES, Token, is_adverb, is_determiner, is_negator, is_preposition, is_pronoun, is_surely_finite,
 };
 
 /// A link inside one clause; the places of both sides and of the words that make the link.
@@ -21,7 +21,7 @@ pub(super) struct Predicate {
 /// The links that the verbs and nouns of the clause in `range` make.
 pub(super) fn predicates(tokens: &[Token], range: &Range<usize>, lexicon: &Lexicon) -> Vec<Predicate> {
     let clause = Clause { tokens, range: range.clone(), lexicon };
-    if let Some(found) = clause.opening_noun() {
+    if let Some(found) = clause.opening_noun().or_else(|| clause.inverted()).or_else(|| clause.thanks()) {
         return vec![found];
     }
     let mut found = Vec::new();
@@ -40,6 +40,9 @@ pub(super) fn predicates(tokens: &[Token], range: &Range<usize>, lexicon: &Lexic
         }
     }
     found.extend(relative);
+    if found.is_empty() {
+        found.extend(clause.restricted());
+    }
     found
 }
 
@@ -54,6 +57,7 @@ impl Clause<'_> {
         for item in self.lexicon.items(&self.tokens[at].word) {
             let predicate = match item.kind {
                 Kind::CauseVerb | Kind::DenialVerb | Kind::EffectVerb | Kind::DeniedEffectVerb => self.verb(at, item),
+                Kind::AttributionVerb => self.attribution(at, item),
                 _ => None,
             };
             if predicate.is_some() {
@@ -94,7 +98,7 @@ impl Clause<'_> {
         let before = self.before(at);
         let previous = before.map(|place| &self.tokens[place]);
         let is_be = previous.is_some_and(|token| token.is_any(BE));
-        let is_light = item.rest.is_empty() && self.tokens[at].is_any(&["has", "have", "had", "having", "get", "gets", "got", "set", "sets", "setting", "lead", "leads", "led", "leading"]);
+        let is_light = item.rest.is_empty() && self.tokens[at].is_any(&["set", "sets", "setting", "lead", "leads", "led", "leading"]);
         let is_leaving = item.rest.is_empty() && self.tokens[at].is_any(&["leave", "leaves", "left", "leaving"]);
         let next = self.tokens.get(end).filter(|_| end < self.range.end);
 
@@ -102,19 +106,26 @@ impl Clause<'_> {
             if matches!(item.kind, Kind::EffectVerb) {
                 return self.active(at, end, item);
             }
-            return self.passive(at, end, item);
+            return self.passive(at, end, false);
         }
         // "bugs caused by haste", with its object before it.
         let is_bare_participle = forms.contains(Form::Participle) && next.is_some_and(|next| next.is("by")) && !previous.is_some_and(|token| token.is_any(&["has", "have", "had"]));
         if is_bare_participle && item.kind == Kind::CauseVerb && !next_is_time(self.tokens, end, self.range.end) {
-            return self.passive(at, end, item);
+            return self.passive(at, end, true);
         }
         if next.is_none() && !matches!(item.kind, Kind::DenialVerb) {
             return None;
         }
         // "sank with the shoreline" moves nothing else.
-        let is_intransitive = next.is_some_and(|next| is_preposition(next) && !next.is_any(&["about", "over", "up", "down", "out", "off"]) || next.is_mark() || next.is_any(&["and", "or", "but", "when", "as", "because", "before", "after", "until", "again", "away", "off", "up", "down", "out", "back", "together", "apart"]) || is_adverb(next));
+        let is_intransitive = next.is_some_and(|next| is_preposition(next) && !next.is_any(&["about", "over", "up", "down", "out", "off"]) || next.is_mark() || next.is_any(&["and", "or", "but", "when", "as", "because", "before", "after", "until", "again", "away", "off", "up", "down", "out", "back", "together", "apart", "alone", "weeks", "days", "months", "years", "hours", "early", "late", "freely", "whenever", "once", "if", "since", "than", "where", "there", "here", "home", "earlier", "later", "faster", "slower"]) || is_adverb(next));
         if item.rest.is_empty() && item.kind == Kind::CauseVerb && is_intransitive {
+            return None;
+        }
+        // "broke up piece by piece", "built up along the gutter": the particle ends the predicate.
+        let ends_in_particle = item.rest.len() == 1 && item.rest.iter().any(|word| ["up", "down", "off", "out", "away", "in", "on", "back", "over"].contains(&word.as_str()));
+        let no_object = next.is_some_and(|next| is_preposition(next) || next.is_mark() || is_adverb(next) || next.is_any(&["and", "when", "as", "before", "after", "until", "because"]))
+            || self.tokens.get(end + 1).is_some_and(|second| end + 1 < self.range.end && second.is("by"));
+        if ends_in_particle && item.kind == Kind::CauseVerb && no_object {
             return None;
         }
         if (is_light && !self.light(end)) || (is_leaving && self.range.end - end < 3) {
@@ -224,11 +235,22 @@ impl Clause<'_> {
         if pronoun <= self.range.start || !self.tokens[pronoun].is_any(&["that", "which", "who"]) {
             return None;
         }
+        if self.pronoun_before(place) {
+            return None;
+        }
         // "It is haste that breeds errors" and "that is what keeps": not a relative clause of a noun.
         let opening = &self.tokens[self.range.start];
         let is_cleft = opening.is_any(&["it", "it's"]) && self.tokens[self.range.start..pronoun].iter().take(3).any(|token| token.is_any(&["is", "was", "it's", "isn't", "wasn't"]));
         let is_what = self.tokens[pronoun - 1].is_any(BE);
         (!is_cleft && !is_what).then_some(pronoun)
+    }
+
+    /// Whether the words before `end` are a time and a bare pronoun.
+    fn pronoun_before(&self, end: usize) -> bool {
+        end >= self.range.start + 3
+            && self.tokens[end - 1].is_any(&["that", "this", "it", "these", "they"])
+            && is_preposition(&self.tokens[self.range.start])
+            && (self.tokens[end - 2].is_any(TIMES) || self.tokens[end - 2].is(",") || self.tokens[end - 2].is_number())
     }
 
     fn active(&self, at: usize, end: usize, item: &Item) -> Option<(Predicate, bool, usize)> {
@@ -250,6 +272,8 @@ impl Clause<'_> {
                 let stop = (end + 1..self.range.end).find(|&place| super::token::is_finite(&self.tokens[end..self.range.end], place - end, self.lexicon)).unwrap_or(self.range.end);
                 (from..that, end..stop, true)
             }
+            // "By the second week that had made them tired": the pronoun alone is the subject.
+            _ if self.pronoun_before(start) => (start - 1..start, end..self.range.end, false),
             _ => (self.range.start..start, end..self.range.end, false),
         };
         let denies = matches!(item.kind, Kind::DenialVerb | Kind::DeniedEffectVerb);
@@ -262,15 +286,96 @@ impl Clause<'_> {
         Some((predicate, is_relative, end))
     }
 
-    fn passive(&self, at: usize, end: usize, _item: &Item) -> Option<(Predicate, bool, usize)> {
+    /// `X is raised by Y`; with `is_relative`, `X raised by Y` inside a noun phrase.
+    fn passive(&self, at: usize, end: usize, is_relative: bool) -> Option<(Predicate, bool, usize)> {
         let by = (end..self.range.end).find(|&place| self.tokens[place].is("by") && !next_is_time(self.tokens, place, self.range.end))?;
         if by + 1 >= self.range.end {
             return None;
         }
         let start = self.auxiliaries_before(at);
-        let effect = vec![self.range.start..start, end..by];
-        let is_negated = self.is_negated(start, at, end);
-        Some((Predicate { cause: vec![by + 1..self.range.end], effect, connective: at..end, is_negated, is_noun: false }, false, end))
+        let stop = if is_relative {
+            (by + 2..self.range.end).find(|&place| is_surely_finite(&self.tokens[by..self.range.end], place - by, self.lexicon)).unwrap_or(self.range.end)
+        } else {
+            // "discouraged by poor sales from printing"
+            (by + 2..self.range.end.saturating_sub(1)).find(|&place| {
+                let (token, next) = (&self.tokens[place], &self.tokens[place + 1]);
+                let forms = self.lexicon.forms(&next.word);
+                (token.is("from") && next.word.len() > 4 && next.word.ends_with("ing")) || (token.is("to") && forms.contains(Form::Base))
+            }).unwrap_or(self.range.end)
+        };
+        let from = if is_relative { self.noun_start(start) } else { self.range.start };
+        let mut effect = vec![from..start, end..by];
+        if !is_relative {
+            effect.push(stop..self.range.end);
+        }
+        let denied_subject = self.tokens[self.range.start..start].first().is_some_and(|token| token.is_any(&["no", "none", "nothing", "nobody", "neither"]));
+        let is_negated = self.is_negated(start, at, end) != denied_subject;
+        Some((Predicate { cause: vec![by + 1..stop], effect, connective: at..end, is_negated, is_noun: false }, is_relative, end))
+    }
+
+    /// Where the noun phrase that ends at `end` begins, by a rule of thumb.
+    fn noun_start(&self, end: usize) -> usize {
+        let bound = end.saturating_sub(7).max(self.range.start);
+        (bound..end).rev().find(|&place| is_preposition(&self.tokens[place]) || self.tokens[place].is_any(BE) || self.tokens[place].is_mark()).map_or(bound, |place| place + 1)
+    }
+
+    /// `blame the delay on the rain`: the object is the effect.
+    fn attribution(&self, at: usize, item: &Item) -> Option<(Predicate, bool, usize)> {
+        let particle = (at + 2..self.range.end).find(|&place| item.rest.iter().zip(&self.tokens[place..]).all(|(word, token)| token.is(word)))?;
+        let after = particle + item.rest.len();
+        let is_near = (at + 1..particle).all(|place| !self.tokens[place].is_mark());
+        let previous = self.before(at).map(|place| &self.tokens[place]);
+        let is_noun = previous.is_some_and(|token| is_determiner(token) && !is_pronoun(token) || is_preposition(token));
+        if after >= self.range.end || !is_near || is_noun || previous.is_some_and(|token| token.is_any(BE)) {
+            return None;
+        }
+        let start = self.auxiliaries_before(at);
+        let is_negated = self.is_negated(start, at, particle);
+        Some((Predicate { cause: vec![after..self.range.end], effect: vec![at + 1..particle], connective: at..at + 1, is_negated, is_noun: false }, false, after))
+    }
+
+    /// `From haste came errors`, `Behind the strike lay hunger`.
+    fn inverted(&self) -> Option<Predicate> {
+        let first = &self.tokens[self.range.start];
+        let is_cause_first = first.is_any(&["from", "with"]) || (first.is("out") && self.tokens.get(self.range.start + 1).is_some_and(|next| next.is("of")));
+        if !is_cause_first && !first.is("behind") {
+            return None;
+        }
+        let from = self.range.start + if first.is("out") { 2 } else { 1 };
+        let verbs: &[&str] = if is_cause_first { &["came", "comes", "come", "grew", "grows", "sprang", "arose", "arises", "flowed"] } else { &["lay", "lies", "lie", "was", "is", "were", "are", "stood", "stands"] };
+        let verb = (from + 1..self.range.end.min(from + 12)).find(|&place| self.tokens[place].is_any(verbs))?;
+        let said = verb + 1..self.range.end;
+        if said.is_empty() || self.tokens[from..verb].iter().any(Token::is_mark) || self.tokens[verb + 1].is_any(PREPOSITIONS) {
+            return None;
+        }
+        let named = from..verb;
+        let (cause, effect) = if is_cause_first { (named, said) } else { (said, named) };
+        Some(Predicate { cause: vec![cause], effect: vec![effect], connective: verb..verb + 1, is_negated: false, is_noun: false })
+    }
+
+    /// `The harbour has the storm to thank for its new sandbank`.
+    fn thanks(&self) -> Option<Predicate> {
+        let thank = (self.range.start + 3..self.range.end).find(|&place| self.tokens[place].is_any(&["thank", "blame"]) && self.tokens[place - 1].is("to"))?;
+        let has = (self.range.start + 1..thank - 1).find(|&place| self.tokens[place].is_any(&["has", "have", "had"]))?;
+        let goes_on = self.tokens.get(thank + 1).is_some_and(|next| next.is("for")) && thank + 2 < self.range.end;
+        let mut effect = vec![self.range.start..has];
+        if goes_on {
+            effect.push(thank + 2..self.range.end);
+        }
+        (has + 1 < thank - 1).then(|| Predicate { cause: vec![has + 1..thank - 1], effect, connective: thank - 1..thank + 1, is_negated: false, is_noun: false })
+    }
+
+    /// `Cows that lie on concrete stand longer`: what the noun does is a condition of the rest.
+    fn restricted(&self) -> Option<Predicate> {
+        let range = self.range.clone();
+        let that = (range.start + 1..range.end.min(range.start + 6)).find(|&place| self.tokens[place].is_any(&["that", "who", "which"]))?;
+        if self.tokens[range.start..that].iter().any(|token| token.is_mark() || token.is_any(BE) || token.is_any(&["it", "so", "such"])) {
+            return None;
+        }
+        let words = &self.tokens[range.clone()];
+        let finite: Vec<usize> = (that + 1..range.end).filter(|&place| is_surely_finite(words, place - range.start, self.lexicon)).collect();
+        let main = *finite.iter().find(|&&place| place > that + 2 && !self.tokens[place - 1].is_any(AUXILIARIES) && finite[0] < place)?;
+        (main + 1 < range.end).then(|| Predicate { cause: vec![range.start..main], effect: vec![main..range.end], connective: that..that + 1, is_negated: false, is_noun: false })
     }
 
     /// Where the auxiliaries and adverbs before a verb begin.
@@ -382,9 +487,9 @@ impl Clause<'_> {
         if self.tokens.get(from).is_some_and(|token| token.is_any(&["why", "that"])) {
             from += 1;
         }
-        let be = (from + 1..self.range.end).rev().find(|&place| self.tokens[place].is_any(&["is", "was"]))?;
+        let be = (from..self.range.end).rev().find(|&place| self.tokens[place].is_any(&["is", "was"]))?;
         let is_negated = self.tokens.get(be + 1).is_some_and(|token| token.is("not"));
-        (be + 1 < self.range.end && be > from + 1).then(|| Predicate {
+        (be + 1 < self.range.end).then(|| Predicate {
             cause: vec![be + 1..self.range.end],
             effect: vec![from..be],
             connective: place..from,
@@ -398,11 +503,9 @@ impl Clause<'_> {
 fn next_is_time(tokens: &[Token], by: usize, end: usize) -> bool {
     let Some(next) = tokens.get(by + 1).filter(|_| by + 1 < end) else { return true };
     let second = tokens.get(by + 2).filter(|_| by + 2 < end);
-    let is_measure = |token: &Token| token.is_number() || token.is_any(&[
-        "third", "quarter", "half", "fifth", "tenth", "day", "night", "year", "week", "month", "hour", "thousand", "hundred", "dozen", "fortnight", "kilometre", "metre", "degree", "then", "now", "far", "hand",
-        "noon", "midnight", "dawn", "dusk", "nightfall", "sunset", "christmas", "easter", "winter", "summer", "autumn", "spring", "morning", "evening", "afternoon", "monday", "tuesday", "wednesday", "thursday",
-        "friday", "saturday", "sunday", "january", "february", "march", "april", "june", "july", "august", "september", "october", "november", "december", "end", "time", "mid-june",
-    ]);
+    let is_measure = |token: &Token| {
+        token.is_number() || token.is_any(TIMES) || token.is_any(&["third", "quarter", "half", "fifth", "tenth", "thousand", "hundred", "dozen", "fortnight", "kilometre", "metre", "degree", "factor"])
+    };
     next.is_number() || is_measure(next) || (next.is_any(&["a", "the", "an", "one", "almost", "nearly", "about", "early", "late", "next", "some"]) && second.is_some_and(is_measure))
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::lexicon::{Form, Item, Kind, Lexicon};
 use super::token::{
-    COMPARATIVES, Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary, is_negator, is_preposition, is_pronoun,
+    COMPARATIVES, Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary, is_preposition, is_pronoun,
 };
 
 /// How a segment stands to what is before it.
@@ -18,6 +18,8 @@ pub(super) enum Join {
     Cause,
     /// It is a condition of that clause, or comes before it in time.
     Condition,
+    /// What goes on while that clause happens: `Rubbing his eyes, he ...`.
+    Setting,
     /// That clause holds all the same.
     Concession,
     /// A phrase that names the cause of that clause.
@@ -34,7 +36,7 @@ pub(super) enum Join {
 
 impl Join {
     pub(super) fn is_subordinate(self) -> bool {
-        matches!(self, Self::Cause | Self::Condition | Self::Concession | Self::Phrase)
+        matches!(self, Self::Cause | Self::Condition | Self::Setting | Self::Concession | Self::Phrase)
     }
 }
 
@@ -61,13 +63,13 @@ impl Segment {
     }
 }
 
-struct Cutter<'a> {
-    tokens: &'a [Token],
-    lexicon: &'a Lexicon,
-    segments: Vec<Segment>,
+pub(super) struct Cutter<'a> {
+    pub(super) tokens: &'a [Token],
+    pub(super) lexicon: &'a Lexicon,
+    pub(super) segments: Vec<Segment>,
     /// Where the `that` of `so ... that` stands.
-    degree: Option<usize>,
-    current: Segment,
+    pub(super) degree: Option<usize>,
+    pub(super) current: Segment,
 }
 
 /// A connective at a place: how many tokens, and what it does.
@@ -129,7 +131,7 @@ impl<'a> Cutter<'a> {
         self.close(at);
         let was_empty = self.current.range.is_empty();
         let is_after_negator = self.is_after_negator(at);
-        let is_initial = cue.join.is_subordinate() && was_empty;
+        let is_initial = cue.join.is_subordinate() && (was_empty || self.follows_any(at, &["and", "but", "yet"]));
         self.current = Segment {
             join: cue.join,
             is_initial,
@@ -137,6 +139,12 @@ impl<'a> Cutter<'a> {
             range: at + cue.n..at + cue.n,
             connective: at..at + cue.n,
         };
+    }
+
+    /// Whether a comma and another clause follow the clause that begins at `at`.
+    pub(super) fn has_main_after(&self, at: usize) -> bool {
+        let comma = self.next_mark(at);
+        comma < self.tokens.len() && is_comma(&self.tokens[comma]) && self.clause_follows(comma + 1)
     }
 
     /// `not because`, but not `not only because`.
@@ -151,29 +159,28 @@ impl<'a> Cutter<'a> {
         place > 0 && self.tokens[place - 1].is_any(&["not", "never", "isn't", "wasn't", "hardly", "scarcely"])
     }
 
-    fn words(&self, range: Range<usize>) -> &'a [Token] {
-        let n = self.tokens.len();
-        &self.tokens[range.start.min(n)..range.end.min(n)]
+    pub(super) fn words(&self, range: Range<usize>) -> &'a [Token] {
+        &self.tokens[range]
     }
 
     /// Where the clause that begins at `at` ends at the latest: the next mark.
-    fn next_mark(&self, at: usize) -> usize {
+    pub(super) fn next_mark(&self, at: usize) -> usize {
         (at..self.tokens.len()).find(|&at| self.tokens[at].is_mark() && !self.tokens[at].is("'")).unwrap_or(self.tokens.len())
     }
 
     /// Whether there is a finite verb between `at` and the next mark.
-    fn clause_follows(&self, at: usize) -> bool {
+    pub(super) fn clause_follows(&self, at: usize) -> bool {
         finite_verb(self.words(at..self.next_mark(at)), self.lexicon).is_some()
     }
 
     /// Whether the current segment has a finite verb before `at`.
-    fn clause_before(&self, at: usize) -> bool {
+    pub(super) fn clause_before(&self, at: usize) -> bool {
         let start = self.current.range.start.min(at);
         self.is_second_predicate() && at > start || finite_verb(self.words(start..at), self.lexicon).is_some()
     }
 
     /// Whether the current segment begins with its verb: `and made the ice melt`.
-    fn is_second_predicate(&self) -> bool {
+    pub(super) fn is_second_predicate(&self) -> bool {
         let start = self.current.range.start;
         self.current.join == Join::And && self.tokens.get(start).is_some_and(|token| {
             let forms = self.lexicon.forms(&token.word);
@@ -181,19 +188,19 @@ impl<'a> Cutter<'a> {
         })
     }
 
-    fn is_empty_before(&self, at: usize) -> bool {
+    pub(super) fn is_empty_before(&self, at: usize) -> bool {
         self.words(self.current.range.start.min(at)..at).iter().all(|token| is_glue(token) || token.is_mark())
     }
 
-    fn before(&self, at: usize) -> Option<&'a Token> {
+    pub(super) fn before(&self, at: usize) -> Option<&'a Token> {
         at.checked_sub(1).map(|at| &self.tokens[at])
     }
 
-    fn follows_any(&self, at: usize, words: &[&str]) -> bool {
+    pub(super) fn follows_any(&self, at: usize, words: &[&str]) -> bool {
         self.before(at).is_some_and(|token| token.is_any(words))
     }
 
-    fn after(&self, at: usize) -> Option<&'a Token> {
+    pub(super) fn after(&self, at: usize) -> Option<&'a Token> {
         self.tokens.get(at)
     }
 
@@ -215,15 +222,20 @@ impl<'a> Cutter<'a> {
             let is_list = finite_verb(inside, self.lexicon).is_none() && finite_verb(&rest[..later - at - 1], self.lexicon).is_none() && later + 1 < self.tokens.len();
             return !goes_on && !is_list && (is_half || finite_verb(rest, self.lexicon).is_some());
         }
-        // "Due to tinnitus many retired welders sleep lightly."
-        let no_comma = !self.tokens[at..].iter().any(is_comma);
-        let begins_noun = is_determiner(&self.tokens[at]) || self.tokens[at].is_any(&["they", "he", "she", "we", "it"]);
-        segment.join == Join::Phrase
-            && no_comma
-            && begins_noun
-            && inside.last().is_some_and(|last| !is_preposition(last) && !is_determiner(last) && !last.is_any(&["and", "not", "how", "all"]))
-            && self.clause_follows(at)
-            && finite_verb(inside, self.lexicon).is_none()
+        let last = inside[inside.len() - 1].clone();
+        if !self.clause_follows(at) || is_preposition(&last) || is_determiner(&last) || last.is_any(&["and", "or", "not", "how", "all", "that", "what"]) {
+            return false;
+        }
+        if segment.join == Join::Phrase {
+            // "Due to tinnitus many retired welders sleep lightly."
+            let begins = is_determiner(&self.tokens[at]) || self.tokens[at].is_any(&["they", "he", "she", "we", "it"]);
+            return begins && finite_verb(inside, self.lexicon).is_none();
+        }
+        // "because the maize was damp it bred weevils"
+        self.tokens[at].is_any(&["it", "they", "he", "she", "we", "i", "nobody", "everyone"])
+            && finite_verb(inside, self.lexicon).is_some()
+            && at + 1 < self.tokens.len()
+            && is_finite(self.tokens, at + 1, self.lexicon)
     }
 
     fn connective_is(&self, words: &[&str]) -> bool {
@@ -288,180 +300,6 @@ impl<'a> Cutter<'a> {
         None
     }
 
-    fn cause_clause(&self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        let word = self.tokens[at].word.as_str();
-        let after_comma = self.follows_any(at, &[",", ";", "(", "\u{2014}", "\u{2013}", "-"]);
-        let is_clause = self.clause_follows(at + n);
-        match (word, n) {
-            ("since", 1) => (!next.is_number() && !next.is_any(&["then", "last", "late", "early"]) && is_clause).then_some(Join::Cause),
-            ("for", 1) => {
-                let begins = is_determiner(next) || is_pronoun(next) || !is_preposition(next);
-                (after_comma && begins && is_clause && self.clause_before(at - 1) && !self.is_ing(at + n)).then_some(Join::Cause)
-            }
-            ("as", 1) => {
-                let barred = next.is_any(&["well", "if", "though", "such", "far", "to", "of", "many", "much", "soon", "long", "part", "for", "in", "usual", "ever", "before", "always"]);
-                let pair = self.words(at.saturating_sub(7)..at).iter().any(|token| token.is_any(&["as", "same"]))
-                    || self.follows_any(at, &["such", "known", "regarded", "just", "so", "serve", "serves", "same", "twice", "much"]);
-                if barred || pair || !is_clause {
-                    return None;
-                }
-                if self.is_empty_before(at) || !after_comma {
-                    return self.as_condition(at);
-                }
-                Some(Join::Cause)
-            }
-            ("in", 2) => (after_comma || is_pronoun(next)).then_some(Join::Cause).filter(|_| is_clause),
-            _ => Some(Join::Cause),
-        }
-    }
-
-    /// `as` without a comma before it: only before a whole clause.
-    fn as_condition(&self, at: usize) -> Option<Join> {
-        let next = self.after(at + 1)?;
-        (is_determiner(next) || is_pronoun(next) || self.is_empty_before(at) || !is_preposition(next)).then_some(Join::Condition)
-    }
-
-    fn is_ing(&self, at: usize) -> bool {
-        self.after(at).is_some_and(|token| token.word.len() > 4 && token.word.ends_with("ing") && !token.is_any(&["nothing", "something", "anything", "everything", "evening", "morning", "spring", "during", "thing", "things", "building"]))
-    }
-
-    fn condition(&self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        if next.is_mark() {
-            return None;
-        }
-        let word = self.tokens[at].word.as_str();
-        let is_clause = self.clause_follows(at + n);
-        let starts = self.is_empty_before(at);
-        let yes = match (word, n) {
-            ("with", 1) => starts && self.next_mark(at) < self.tokens.len() - 1 && is_comma(&self.tokens[self.next_mark(at)]),
-            ("without", 1) => {
-                if starts {
-                    return Some(Join::Condition);
-                }
-                if !self.is_ing(at + n) {
-                    return None;
-                }
-                let negated = self.words(self.current.range.start..at).iter().any(is_negator);
-                return Some(if negated { Join::Condition } else { Join::Contrast });
-            }
-            ("on" | "upon", 1) => self.is_ing(at + n) && !self.follows_any(at, &["keep", "keeps", "kept", "depend", "depends", "based", "insist", "insists"]),
-            ("after", 1) => !self.follows_any(at, &["one", "soon", "long", "shortly", "day", "year", "time", "named", "look", "looks"]) && !next.is_any(&["another", "all", "dark", "that"]),
-            ("once", 1) => (is_clause || starts) && !self.follows_any(at, &["at", "all", "only", "than"]) && !next.is_any(&["a", "every", "more", "again", "in"]),
-            ("if", 1) => (is_clause || starts) && !self.follows_any(at, &["as", "even", "ask", "asked", "wonder", "see", "know"]),
-            ("where", 1) => is_clause && (starts || !self.follows_any(at, &[",", "is", "was", "know", "known"])),
-            ("when", 1) => (is_clause || starts) && !self.follows_any(at, &["even", "know", "of", "about"]),
-            ("the", _) => is_clause,
-            ("so" | "as", _) => is_clause,
-            ("every" | "each", _) => is_clause,
-            _ => true,
-        };
-        yes.then_some(Join::Condition)
-    }
-
-    fn concession(&self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        let single = n == 1 && self.tokens[at].is("though");
-        (!next.is_mark() && !(single && self.follows_any(at, &["as", "even"]))).then_some(Join::Concession)
-    }
-
-    fn cause_phrase(&self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        if next.is_mark() || (n == 2 && self.tokens[at].is("due") && is_date(next)) {
-            return None;
-        }
-        let starts = self.is_empty_before(at);
-        let barred = self.follows_any(at, &["from", "keep", "keeps", "kept"]);
-        let yes = match (self.tokens[at].word.as_str(), n) {
-            ("through" | "from", 1) => {
-                let prevents = self.words(self.current.range.start..at).iter().any(|token| {
-                    ["keep", "kept", "prevent", "stop", "discourag", "deter", "protect", "free", "sav", "spar", "hinder", "com", "result", "stem", "aris", "block", "return", "recover", "far", "differ", "barr", "excus", "refrain", "retir", "resign"]
-                        .iter()
-                        .any(|stem| token.word.starts_with(stem))
-                });
-                self.is_ing(at + n) && !prevents && self.clause_before(at) || (starts && self.tokens[at].is("through") && self.starts_sentence(at))
-            }
-            ("by", 1) => self.is_ing(at + n) && (starts || !self.is_passive_before(at)),
-            ("following" | "amid", 1) => starts || self.follows_any(at, &[","]),
-            ("out", 2) => !self.words(self.current.range.start..at).iter().any(|token| token.is_any(&["came", "come", "comes", "grew", "grow", "grows", "run", "ran", "moved", "move", "get", "got", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "nineteen", "pulled", "drive", "drives", "drove", "drained", "out", "way", "went", "go", "moving", "put", "driven", "arose"])) && !starts,
-            ("down", 2) => self.follows_any(at, &["is", "was", "are", "were", "be", "been", "partly", "largely", "mostly", "mainly", "not"]),
-            ("with", _) => !barred,
-            _ => true,
-        };
-        yes.then_some(Join::Phrase)
-    }
-
-    fn starts_sentence(&self, at: usize) -> bool {
-        self.segments.is_empty() && self.is_empty_before(at)
-    }
-
-    /// Whether the clause is passive so far, so that `by` names who does it.
-    fn is_passive_before(&self, at: usize) -> bool {
-        let words = self.words(self.current.range.start..at);
-        words.windows(2).any(|pair| is_be(&pair[0]) && is_participle(&pair[1], self.lexicon))
-            || words.windows(3).any(|three| is_be(&three[0]) && is_participle(&three[2], self.lexicon))
-    }
-
-    fn result(&mut self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        let word = self.tokens[at].word.as_str();
-        let after_break = self.is_empty_before(at) || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}", "-", ":"]);
-        let is_clause = self.clause_follows(at + n) || self.clause_follows(self.next_mark(at + n) + 1);
-        let yes = match (word, n) {
-            _ if self.current.join.is_subordinate() && self.is_empty_before(at) => false,
-            ("so", 1) => {
-                if let Some(that) = self.degree_end(at) {
-                    self.degree = Some(that);
-                    return None;
-                }
-                let adverbial = next.is_any(&["far", "long", "as", "on", "called", "to", "forth", "doing"]) || (next.is_any(&["much", "many"]) && !after_break);
-                let begins = is_pronoun(next) || (is_determiner(next) && !next.is_any(&["much", "many", "few"]));
-                !adverbial && !self.follows_any(at, &["do", "does", "did", "even", "or", "and/or", "not", "is", "was", "ever"]) && (after_break || begins) && is_clause
-            }
-            ("such", 2) => is_clause,
-            ("until", 1) => is_clause && self.clause_before(at) && !self.follows_any(at, &["not"]),
-            ("then" | "now" | "soon" | "still" | "eventually" | "ultimately", 1) => after_break && !self.is_empty_sentence(at) && is_clause,
-            ("enough", 2) => self.clause_before(at),
-            ("for" | "from" | "through", 2) => false,
-            ("with", 2) => after_break,
-            _ => true,
-        };
-        yes.then_some(Join::Result)
-    }
-
-    /// Nothing stands before it in the sentence.
-    fn is_empty_sentence(&self, at: usize) -> bool {
-        self.segments.is_empty() && self.is_empty_before(at)
-    }
-
-    /// The `that` which ends `so ... that`, before the next comma and before a clause.
-    fn degree_end(&self, at: usize) -> Option<usize> {
-        let next = self.after(at + 1)?;
-        if next.is("that") || is_pronoun(next) || (is_determiner(next) && !next.is_any(&["much", "many", "few"])) {
-            return None;
-        }
-        let end = self.next_mark(at);
-        (at + 2..end.min(at + 24)).find(|&place| self.tokens[place].is("that") && self.clause_follows(place + 1) && !self.clause_is_relative(at, place))
-    }
-
-    /// Whether `that` belongs to a noun inside the degree phrase: hard to tell, so only where a verb follows at once.
-    fn clause_is_relative(&self, at: usize, that: usize) -> bool {
-        let next = self.after(that + 1);
-        that > at + 3 && next.is_some_and(|next| is_finite_auxiliary(next) || self.lexicon.forms(&next.word).contains(Form::Third))
-    }
-
-    fn contrast(&self, at: usize, n: usize) -> Option<Join> {
-        let next = self.after(at + n)?;
-        let after_break = self.is_empty_before(at) || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}"]);
-        let yes = match (self.tokens[at].word.as_str(), n) {
-            ("but", _) => !self.follows_any(at, &["nothing", "all", "none", "anything", "everything", "nobody"]) && !next.is_any(&["for", "rather"]),
-            ("yet" | "still" | "however", 1) => after_break && !next.is_mark() || (self.tokens[at].is("however") && self.is_empty_before(at)),
-            _ => true,
-        };
-        yes.then_some(Join::Contrast)
-    }
-
     /// Marks, `and`, `, which`, participles: joins that no word of the lexicon makes.
     fn boundary(&mut self, at: usize) -> Option<Cue> {
         let token = &self.tokens[at];
@@ -483,7 +321,14 @@ impl<'a> Cutter<'a> {
 
     /// `, and` before a clause, and ` and ` before a verb.
     fn and(&self, at: usize) -> Option<Cue> {
-        if self.current.is_initial || !self.clause_before(at) {
+        let after_comma = self.follows_any(at, &[","]);
+        let in_phrase = self.current.join.is_subordinate() && after_comma;
+        if self.current.is_initial || !(in_phrase || self.clause_before(at)) {
+            return None;
+        }
+        // "between the surgeon and the nurses"
+        let is_pair = self.words(self.current.range.start.min(at)..at).iter().rev().take(5).any(|token| token.is_any(&["between", "both"]));
+        if is_pair && !after_comma {
             return None;
         }
         let mut next = at + 1;
@@ -494,7 +339,6 @@ impl<'a> Cutter<'a> {
         // A verb right after `and` has its subject before it, so a token is lent to it.
         let is_verb_next = next < end && self.is_second_verb(next);
         let is_clause = finite_verb(self.words(next..end), self.lexicon).is_some();
-        let after_comma = self.follows_any(at, &[","]);
         if self.current.join.is_subordinate() && !after_comma {
             return None;
         }
@@ -564,7 +408,7 @@ impl<'a> Cutter<'a> {
             return None;
         }
         let absolute = words.iter().position(|token| token.is_any(&["having", "being"]));
-        if absolute.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none()) && self.clause_before(at) {
+        if absolute.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none()) && (self.clause_before(at) || self.follows_any(at, &["and"])) {
             return Some(Cue { n: 1, join: Join::Cause });
         }
         if next.is("which") && self.clause_before(at) {
@@ -577,8 +421,15 @@ impl<'a> Cutter<'a> {
         if next.is_any(&["and", "or", "but", "who", "whose", "where", "whom", "not", "nor"]) || self.connects(at + 1) {
             return None;
         }
+        let opening = &self.tokens[self.current.range.start];
+        let is_opening_phrase = is_preposition(opening) && !self.words(self.current.range.start..at).iter().any(is_comma);
+        if is_opening_phrase {
+            return None;
+        }
         let is_clause = finite_verb(words, self.lexicon).is_some() && !is_preposition(next);
-        let is_second = end > at + 1 && !is_finite_auxiliary(&self.tokens[at + 1]) && self.is_second_verb(at + 1) && self.after(at + 1).is_some_and(|token| !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and")));
+        let next_forms = self.lexicon.forms(&next.word);
+        let is_unsure = next_forms.contains(Form::Base) && next_forms.contains(Form::Past) || self.after(at + 2).is_some_and(|second| second.is("by"));
+        let is_second = !is_unsure && end > at + 1 && !is_finite_auxiliary(&self.tokens[at + 1]) && self.is_second_verb(at + 1) && self.after(at + 1).is_some_and(|token| !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and")));
         (self.clause_before(at) && (is_clause || is_second)).then_some(Cue { n: 1, join: Join::And })
     }
 
@@ -596,10 +447,14 @@ impl<'a> Cutter<'a> {
             let pair = (at + 2..self.tokens.len()).find(|&place| is_comma(&self.tokens[place]) && self.is_comparative(place + 1));
             return pair.map(|_| Cue { n: 1, join: Join::Condition });
         }
+        let is_doubled = self.tokens.get(at + 2).is_some_and(is_comma) && self.is_comparative(at + 3);
+        if is_doubled {
+            return None;
+        }
         let is_second_half = self.current.join == Join::Main;
         let words = self.words(self.current.range.start.min(at)..at);
         let has_comparative = words.iter().any(|token| token.is_any(COMPARATIVES));
-        (!is_second_half && has_comparative && self.clause_before(at) && self.clause_follows(at + 1) && !self.follows_any(at, &["of", "in", "by", ","]))
+        (!is_second_half && has_comparative && self.clause_before(at) && self.clause_follows(at + 1) && !self.follows_any(at, &["of", "in", "by"]) && (!self.follows_any(at, &[","]) || at >= 3 && self.is_comparative(at - 3)))
             .then_some(Cue { n: 1, join: Join::Condition })
     }
 
@@ -637,7 +492,7 @@ impl<'a> Cutter<'a> {
         let begins = is_determiner(main) || is_pronoun(main) || main.is_capital || self.clause_follows(comma + 1);
         let inside = self.words(at + 1..comma.max(at + 1));
         (is_participle && is_phrase && begins && finite_verb(inside, self.lexicon).is_none() && !main.is_any(&["and", "or", "which", "who"]) && self.clause_follows(comma + 1))
-            .then_some(Cue { n: 0, join: Join::Condition })
+            .then_some(Cue { n: 0, join: if self.is_ing(at) && !token.is_any(&["having", "being"]) { Join::Setting } else { Join::Condition } })
     }
 }
 
@@ -645,18 +500,3 @@ fn is_glue(token: &Token) -> bool {
     token.is_mark() || token.is_any(&["and", "but", "or", "though", "although", "yet", "not", "only", "just", "partly", "simply", "mainly", "largely", "merely", "mostly", "perhaps", "precisely", "exactly", "chiefly"])
 }
 
-fn is_be(token: &Token) -> bool {
-    token.is_any(&["is", "are", "was", "were", "be", "been", "being", "isn't", "aren't", "wasn't", "weren't"])
-}
-
-fn is_participle(token: &Token, lexicon: &Lexicon) -> bool {
-    lexicon.forms(&token.word).contains(Form::Participle) || (token.word.len() > 4 && token.word.ends_with("ed"))
-}
-
-fn is_date(token: &Token) -> bool {
-    token.is_number()
-        || token.is_any(&[
-            "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "january", "february", "march", "april", "may",
-            "june", "july", "august", "september", "october", "november", "december", "today", "tomorrow", "be", "start", "begin", "open", "arrive",
-        ])
-}

@@ -10,6 +10,7 @@ use crate::evaluate::porter::stem;
 pub(super) struct Phrase<'a> {
     stems: BTreeSet<String>,
     vector: Option<&'a [f32]>,
+    is_pronominal: bool,
 }
 
 /// Words that say nothing about what a phrase is about.
@@ -19,9 +20,11 @@ const STOP: &[&str] = &[
 
 impl<'a> Phrase<'a> {
     pub(super) fn new(text: &str, vector: Option<&'a [f32]>) -> Self {
-        let words = tokens(text).into_iter().filter(|token| !token.is_mark() && STOP.binary_search(&token.word.as_str()).is_err());
+        let all = tokens(text);
+        let is_pronominal = all.first().is_some_and(|first| first.is_any(&["it", "they", "he", "she", "we", "this", "that", "them", "him", "her"]));
+        let words = all.into_iter().filter(|token| !token.is_mark() && STOP.binary_search(&token.word.as_str()).is_err());
         let stems = words.map(|token| stem(token.word.trim_end_matches("'s"))).collect();
-        Self { stems, vector }
+        Self { stems, vector, is_pronominal }
     }
 
     /// In 0..=1 for phrases that share words or meaning; the cosine may be below 0.
@@ -31,6 +34,11 @@ impl<'a> Phrase<'a> {
             (Some(a), Some(b)) => (1.0 - lexical) * cosine(a, b) + lexical * shared,
             _ => shared,
         }
+    }
+
+    /// Whether it says too little to be turned round: `it hurts`.
+    pub(super) fn is_bare(&self) -> bool {
+        self.is_pronominal && self.stems.len() < 2
     }
 
     /// The cosine of the two sets of stems.

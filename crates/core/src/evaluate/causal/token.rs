@@ -100,6 +100,15 @@ pub(super) const PRONOUNS: &[&str] = &[
     "i'm", "it's", "he's", "she's", "they're", "we're", "you're", "i've", "they've", "we've", "that's",
 ];
 
+/// What follows `by`, `since` or `until` where they tell a time.
+pub(super) const TIMES: &[&str] = &[
+    "noon", "midnight", "dawn", "dusk", "nightfall", "sunrise", "sunset", "daybreak", "breakfast", "lunch", "lunchtime", "supper", "dinner", "bedtime", "christmas", "easter",
+    "winter", "summer", "autumn", "spring", "fall", "morning", "evening", "afternoon", "night", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
+    "sunday", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "mid-june", "then", "now", "today",
+    "yesterday", "tomorrow", "last", "next", "late", "early", "mid", "dark", "work", "school", "day", "week", "month", "year", "years", "days", "weeks", "months", "hours",
+    "minutes", "hour", "minute", "decades", "decade", "centuries", "century", "childhood", "birth", "antiquity", "time", "end", "hand", "far",
+];
+
 /// Adjectives in the comparative; a noun may end in -er as well.
 pub(super) const COMPARATIVES: &[&str] = &[
     "more", "less", "fewer", "worse", "better", "further", "farther", "warmer", "colder", "hotter", "cooler", "higher", "lower", "bigger",
@@ -233,7 +242,7 @@ fn sure(tokens: &[Token], at: usize, lexicon: &Lexicon) -> Sure {
     if forms.contains(Form::Past) && !forms.contains(Form::Base) {
         return Sure::Yes;
     }
-    if token.word.len() > 4 && token.word.ends_with("ed") && !token.word.ends_with("eed") {
+    if token.word.len() > 3 && token.word.ends_with("ed") && !token.word.ends_with("eed") && !token.is("red") {
         return Sure::Yes;
     }
     let has_object = next.is_some_and(|next| is_determiner(next) || is_pronoun(next) || is_preposition(next) || is_adverb(next) || next.is_any(&["them", "him", "us", "me", "not"]));
@@ -267,7 +276,7 @@ pub(super) const GROUPS: &[&str] = &[
 
 fn adjective_like(token: &Token) -> bool {
     let word = &token.word;
-    is_determiner(token)
+    (is_determiner(token) && !token.is_any(&["this", "that", "these", "those", "all", "each", "both"]))
         || ["ous", "ful", "ive", "ic", "al", "ary", "able", "ible", "less"].iter().any(|end| word.len() > 5 && word.ends_with(end))
         || is_number_word(token)
 }
