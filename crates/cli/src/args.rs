@@ -96,6 +96,11 @@ pub(crate) struct Evaluate {
     /// An option of the config's evaluate table: resamples=500 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Measure how each metric reacts to changed texts instead: each row's `reference` against
+    /// versions of it, given (same_close, reversed_far, paraphrase, ...) or made by reversing causes,
+    /// denying, changing numbers, dropping, adding and shuffling
+    #[arg(long, conflicts_with_all = ["references", "human", "pairs", "column"])]
+    pub(crate) stress: bool,
     /// Ratings of the predictions by people (id, system, rating): how each metric agrees with them
     #[arg(long, value_name = "RATINGS")]
     pub(crate) human: Option<PathBuf>,

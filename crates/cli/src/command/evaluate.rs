@@ -4,13 +4,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use stillhouse::Event;
-use stillhouse::evaluate::{Columns, Files, Output, Source, evaluate, save_pairs, show};
+use stillhouse::evaluate::{
+    Columns, Files, Output, Source, StressFiles, evaluate, save_pairs, show, show_stress, stress,
+};
 
 use crate::args::{Evaluate, Form};
 use crate::progress::{print, say};
 
 /// Measures a file of predictions and prints a table.
 pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
+    if args.stress {
+        return measure_reactions(args);
+    }
     let files = Files {
         predictions: sources(args),
         references: args.references.clone(),
@@ -31,6 +36,22 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         save_pairs(path, &evaluated)?;
     }
     print(&show(&evaluated, output(&args.form)))
+}
+
+/// `--stress`.
+fn measure_reactions(args: &Evaluate) -> anyhow::Result<()> {
+    let files = StressFiles {
+        paths: sources(args)
+            .into_iter()
+            .map(|source| source.path)
+            .collect(),
+        options: stillhouse::config::evaluate_options(&args.set)?,
+        seed: args.seed,
+        cache: !args.no_cache,
+    };
+    let mut quiet = |_| ControlFlow::Continue(());
+    let found = stress(&files, &super::run::hub_options(), &mut quiet)?;
+    print(&show_stress(&found, output(&args.form)))
 }
 
 fn output(form: &Form) -> Output {

@@ -222,6 +222,7 @@ mod tests {
     fn the_paper_s_test_takes_both_metrics_of_one_system() {
         let pair = |id: u32, system: &str, cec: Option<f64>| PairRecord {
             links: None,
+            retention: None,
             id: id.to_string(),
             system: system.to_owned(),
             metrics: BTreeMap::from([

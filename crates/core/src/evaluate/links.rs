@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::causal::{
-    CompareOptions, Comparison, Lexicon, Link, Linked, Width, compare, extract, phrases,
+    CompareOptions, Comparison, Differences, Lexicon, Link, Linked, Width, compare, extract,
+    phrases,
 };
 use super::column::{Aggregate, Column, Statistic, Unscored};
 use super::pair::Links as LinkCounts;
@@ -19,7 +20,7 @@ use super::signature::Signature;
 use super::vectors::Vectors;
 
 /// In the order of [`statistics`].
-pub(super) const COLUMNS: [Column; 6] = [
+pub(super) const COLUMNS: [Column; 7] = [
     column("cec_causal", Some("cec_causal"), "CEC x causal fidelity"),
     column(
         "link_recall",
@@ -41,6 +42,11 @@ pub(super) const COLUMNS: [Column; 6] = [
         "links_per_sentence",
         None,
         "Causal links found, a sentence of the explanation",
+    ),
+    column(
+        "sentence_fidelity",
+        Some("sentence_fidelity"),
+        "Aligned sentences with the same numbers and negations",
     ),
 ];
 
@@ -151,7 +157,8 @@ impl Links {
 pub(super) fn statistics(
     found: &Comparison,
     cec: Result<f64, Unscored>,
-) -> [Result<Statistic, Unscored>; 6] {
+    sentences: &Differences,
+) -> [Result<Statistic, Unscored>; 7] {
     let none = |reason: &str| Unscored::new(reason);
     let no_link = "no causal link found in the reference";
     let not_judged = found.unscored.as_deref().unwrap_or(no_link);
@@ -166,6 +173,9 @@ pub(super) fn statistics(
         fidelity.clone(),
         fidelity.map(|_| f64::from(u8::from(is_wrong))),
         Ok(found.prediction_links_per_sentence),
+        sentences
+            .fidelity
+            .ok_or_else(|| none("no sentence of the explanation is near one of the reference")),
     ];
     values.map(|value| value.map(Statistic::Value))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::bootstrap::Bootstrap;
-use super::causal::Comparison;
+use super::causal::{Comparison, Retention, differences, retention};
 use super::cec::{self, Cec, Similarities};
 use super::column::{Column, Statistic, Unscored};
 use super::label::{self, Names};
@@ -18,7 +18,8 @@ use super::signature::Signature;
 use super::summary::Measured;
 use super::system::System;
 use super::{
-    EvaluateOptions, Input, MetricName, bleu, chrf, grounding, meteor, roscoe, rouge, split_name,
+    EvaluateOptions, Input, MetricName, bleu, chrf, grounding, meteor, retained, roscoe, rouge,
+    split_name,
 };
 use crate::record::{Example, Prediction};
 
@@ -36,6 +37,7 @@ struct Said {
     statistics: Vec<Result<Statistic, Unscored>>,
     alignment: Option<Alignment>,
     links: Option<Comparison>,
+    retention: Option<Retention>,
 }
 
 /// One explanation and what it is compared with.
@@ -113,6 +115,7 @@ impl<'a> Measure<'a> {
                 unscored: BTreeMap::new(),
                 alignment: None,
                 links: None,
+                retention: None,
             };
             let mut at = 0;
             for metric in &wanted {
@@ -123,6 +126,7 @@ impl<'a> Measure<'a> {
                     record.metrics.insert("causal".to_owned(), Some(counts));
                     record.links = Some(links.findings);
                 }
+                record.retention = record.retention.or(said.retention);
                 for statistic in said.statistics {
                     note(&mut record, &measured[at].column, &statistic);
                     measured[at].items.push(statistic);
@@ -187,6 +191,7 @@ impl<'a> Measure<'a> {
             }
             MetricName::Repetition => Said::of([grounding::repetition(&vectors(), mode)]),
             MetricName::Causal => self.causal(pair),
+            MetricName::Retention => self.retention(pair),
             MetricName::Roscoe => self.roscoe(pair),
             MetricName::Nli => self.nli(pair),
         }
@@ -256,7 +261,7 @@ impl<'a> Measure<'a> {
                 .chain([above])
                 .collect(),
             alignment: Some(similarities.alignment(sentences(pair.text), sentences(reference))),
-            links: None,
+            ..Said::default()
         }
     }
 
@@ -268,14 +273,28 @@ impl<'a> Measure<'a> {
         let found = self
             .links()
             .compare(pair.text, reference, sentences, vectors, options);
-        let similarities = Similarities::new(
-            &material.vectors_of(pair.text),
-            &material.vectors_of(reference),
+        let (own, expected) = (sentences.of(pair.text), sentences.of(reference));
+        let of_pair = (
+            material.vectors_of(pair.text),
+            material.vectors_of(reference),
         );
+        let similarities = Similarities::new(&of_pair.0, &of_pair.1);
+        let partners = similarities.as_ref().map(|s| s.of_explanation.as_slice());
+        let differences = differences(own, expected, partners.unwrap_or_default());
         let cec = similarities.map(|found| found.cec(self.options.cosine).symmetric);
         Said {
             links: Some(found.clone()),
-            ..Said::of(links::statistics(&found, cec))
+            ..Said::of(links::statistics(&found, cec, &differences))
+        }
+    }
+
+    /// What is kept of the main reference's particulars.
+    fn retention(&self, pair: &Pair<'_>) -> Said {
+        let sentences = |text| self.material.sentences.of(text);
+        let found = retention(sentences(pair.references[0]), sentences(pair.text));
+        Said {
+            retention: Some(found.clone()),
+            ..Said::of(retained::statistics(&found))
         }
     }
 
@@ -374,6 +393,7 @@ impl<'a> Measure<'a> {
                 self.links()
                     .signature(column.name, encoder, splitter, options)
             }
+            MetricName::Retention => retained::signature(column.name, splitter),
             MetricName::Roscoe => {
                 roscoe::signature(column.name, encoder, splitter, self.options.roscoe)
             }

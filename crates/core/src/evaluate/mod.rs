@@ -33,12 +33,14 @@ pub mod nli;
 pub mod pair;
 pub mod porter;
 mod resample;
+mod retained;
 pub mod roscoe;
 pub mod rouge;
 mod sentences;
 pub mod signature;
 pub mod split;
 pub mod statistics;
+pub mod stress;
 pub mod summary;
 mod system;
 pub mod table;
@@ -242,6 +244,8 @@ pub enum MetricName {
     Repetition,
     /// Causal links covered, missed, turned round and denied, and CEC weighted by fidelity.
     Causal,
+    /// Numbers, dates and names of the reference that are kept.
+    Retention,
     /// The scores of ROSCOE over sentence vectors.
     Roscoe,
     /// What an inference model says of explanation, evidence, reference and label.
@@ -250,7 +254,7 @@ pub enum MetricName {
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
@@ -262,12 +266,13 @@ impl MetricName {
         Self::Grounding,
         Self::Repetition,
         Self::Causal,
+        Self::Retention,
         Self::Roscoe,
         Self::Nli,
     ];
 
     /// Those that are measured unless others are asked for.
-    pub const DEFAULT: [Self; 11] = [
+    pub const DEFAULT: [Self; 12] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
@@ -279,6 +284,7 @@ impl MetricName {
         Self::Grounding,
         Self::Repetition,
         Self::Causal,
+        Self::Retention,
     ];
 
     /// The numbers that it gives for each system.
@@ -295,6 +301,7 @@ impl MetricName {
             Self::Grounding => &grounding::GROUNDING,
             Self::Repetition => &grounding::REPETITION,
             Self::Causal => &links::COLUMNS,
+            Self::Retention => &retained::COLUMNS,
             Self::Roscoe => &roscoe::COLUMNS,
             Self::Nli => &nli::COLUMNS,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::causal::Finding;
+use super::causal::{Comparison, Finding, Retention};
 
 /// One example and one system (`pairs.jsonl`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct PairRecord {
     /// What became of each causal link, with the sentences that state it, where links were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<Finding>>,
+    /// Which numbers, dates and names of the reference are kept, and which are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 impl PairRecord {
@@ -106,6 +109,26 @@ impl Triple {
             precision,
             recall,
             f1,
+        }
+    }
+}
+
+impl From<Links> for Comparison {
+    /// The counts without what became of each link.
+    fn from(links: Links) -> Self {
+        Self {
+            reference_links: links.reference_links,
+            prediction_links: links.prediction_links,
+            covered: links.covered,
+            missing: links.missing,
+            unsupported: links.unsupported,
+            reversed: links.reversed,
+            contradicted: links.contradicted,
+            skipped: links.skipped,
+            recall: links.recall,
+            precision: links.precision,
+            fidelity: links.fidelity,
+            ..Self::default()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod output;
 mod read;
+mod stress;
 #[cfg(test)]
 mod tests;
 
@@ -16,9 +17,10 @@ use stillhouse_core::event::Observer;
 use stillhouse_core::jsonl;
 use stillhouse_core::table::{self, TableOptions};
 
-pub use self::output::{Output, show};
+pub use self::output::{Output, show, show_stress};
 use self::read::Gathered;
 pub use self::read::{Columns, FIELDS, Source};
+pub use self::stress::{StressFiles, stress};
 use crate::HubOptions;
 use crate::error::Result;
 use crate::models::{Loaded, vectors_folder};

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stillhouse_core::evaluate::baseline;
+use stillhouse_core::evaluate::stress::Stress;
 use stillhouse_core::evaluate::table::{self, Format};
 
 use super::Evaluated;
@@ -31,6 +32,19 @@ impl Output {
             Self::Latex => Format::Latex,
         }
     }
+}
+
+/// How every metric reacted to changed texts, in one form.
+///
+/// # Panics
+///
+/// Never: what was measured can be written as JSON.
+pub fn show_stress(stress: &Stress, output: Output) -> String {
+    if output == Output::Json {
+        let text = serde_json::to_string_pretty(stress).expect("plain values can be written");
+        return text + "\n";
+    }
+    table::stress(stress, output.format())
 }
 
 /// Everything that was measured, in one form.

@@ -23,6 +23,7 @@ fn pair(id: &str, system: &str, value: Option<f64>) -> PairRecord {
         unscored: BTreeMap::new(),
         alignment: None,
         links: None,
+        retention: None,
     }
 }
 

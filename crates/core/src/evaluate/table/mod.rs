@@ -3,10 +3,12 @@
 //! CSV holds every digit and splits intervals into columns; the others round for people.
 
 mod grid;
+mod stress;
 #[cfg(test)]
 mod tests;
 
 use self::grid::{Cell, Grid};
+pub use self::stress::stress;
 use super::MetricName;
 use super::agreement::{Agreement, Estimate};
 use super::summary::{Difference, Metric, MetricsFile};
