@@ -18,6 +18,7 @@ pub(crate) fn run(args: &DataArgs) -> anyhow::Result<()> {
     let world = World {
         clock: &clock,
         hub: &hub,
+        vars: &|name| std::env::var(name).ok(),
     };
     let mut observe = |event: Event| {
         if let Event::Note { text } | Event::Warning { text } = event {
