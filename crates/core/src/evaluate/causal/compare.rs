@@ -251,16 +251,21 @@ impl Judge<'_> {
             // A link that keeps another one of the reference better says that, and turns nothing round.
             let (a, b) = (&self.ours[place], &self.theirs[found.explanation]);
             let is_bare = [&a.cause, &a.effect, &b.cause, &b.effect].iter().any(|phrase| phrase.is_bare());
-            let is_reversed = (is_told || self.options.order) && found.crossed > self.options.margin && !is_bare && found.swap > keeping[found.explanation];
+            let is_reversed = (is_told || self.options.order) && found.crossed > self.options.margin && !is_bare && !self.parity_differs(place, found) && found.swap > keeping[found.explanation];
             return if is_reversed { Verdict::Reversed } else { Verdict::Missing };
         }
         if ours.is_negated != theirs.is_negated { Verdict::Contradicted } else { Verdict::Covered }
     }
 
     fn with_parity(&self, place: usize, found: Match) -> Verdict {
+        if self.options.parity && self.parity_differs(place, found) { Verdict::PolarityDiffers } else { Verdict::Covered }
+    }
+
+    /// Whether one of the links has one negation more inside its sides.
+    fn parity_differs(&self, place: usize, found: Match) -> bool {
         let (ours, theirs) = (&self.reference.links[place], &self.explanation.links[found.explanation]);
         let inner = |link: &Link| negators(&link.cause) + negators(&link.effect);
-        if self.options.parity && inner(ours) % 2 != inner(theirs) % 2 { Verdict::PolarityDiffers } else { Verdict::Covered }
+        inner(ours) % 2 != inner(theirs) % 2
     }
 
     fn finding(&self, verdict: Verdict, place: Option<usize>, found: Option<Match>) -> Finding {

@@ -4,6 +4,12 @@ use super::lexicon::{Form, Lexicon};
 use super::segment::{Cutter, Join};
 use super::token::{TIMES, Token, is_comma, is_determiner, is_finite_auxiliary, is_negator, is_preposition, is_pronoun};
 
+/// What one acts out of.
+const MOTIVES: &[&str] = &[
+    "fear", "habit", "spite", "pity", "greed", "boredom", "necessity", "concern", "anger", "love", "loyalty", "curiosity", "respect", "caution", "pride", "shame", "guilt", "hunger",
+    "desperation", "frustration", "sympathy", "duty", "kindness", "worry", "jealousy", "malice", "politeness", "ignorance", "revenge", "hatred", "laziness", "need", "gratitude",
+];
+
 impl Cutter<'_> {
     pub(super) fn cause_clause(&self, at: usize, n: usize) -> Option<Join> {
         let next = self.after(at + n)?;
@@ -63,7 +69,10 @@ impl Cutter<'_> {
                 let negated = self.words(self.current.range.start..at).iter().any(is_negator);
                 return Some(if negated { Join::Condition } else { Join::Contrast });
             }
-            ("on" | "upon", 1) => self.is_ing(at + n) && self.lexicon.forms(&next.word).contains(Form::Ing) && self.after(at + 2).is_some_and(|second| !second.is_mark() && !second.is("and")) && !self.follows_any(at, &["keep", "keeps", "kept", "depend", "depends", "based", "insist", "insists", "up", "work", "worked", "went", "go", "goes", "cut", "spent", "spend", "spends", "decided", "rely", "relied", "bent", "focus", "focused"]),
+            ("on" | "upon", 1) => next.is_any(&[
+                "seeing", "hearing", "feeling", "learning", "finding", "reaching", "arriving", "returning", "discovering", "noticing", "receiving", "reading", "meeting", "entering",
+                "leaving", "waking", "being", "having", "losing", "getting", "becoming", "realising", "realizing",
+            ]),
             ("after", 1) => {
                 let repeats = self.before(at).is_some_and(|before| before.word == next.word) || next.is_any(&["another", "all", "that"]);
                 let is_time = next.is_any(TIMES) || next.is_number() || (is_determiner(next) && self.after(at + 2).is_some_and(|second| second.is_any(TIMES)));
@@ -107,7 +116,7 @@ impl Cutter<'_> {
             }
             ("by", 1) => self.is_ing(at + n) && (starts || !self.is_passive_before(at)),
             ("following" | "amid", 1) => starts || self.follows_any(at, &[","]),
-            ("out", 2) => !self.words(self.current.range.start..at).iter().any(|token| token.is_any(&["came", "come", "comes", "grew", "grow", "grows", "run", "ran", "moved", "move", "get", "got", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "nineteen", "pulled", "drive", "drives", "drove", "drained", "out", "way", "went", "go", "moving", "put", "driven", "arose"])) && !starts,
+            ("out", 2) => next.is_any(MOTIVES) || (self.after(at + n + 1).is_some_and(|second| second.is_any(MOTIVES)) && !next.is_mark()),
             ("down", 2) => self.follows_any(at, &["is", "was", "are", "were", "be", "been", "partly", "largely", "mostly", "mainly", "not"]),
             ("with", _) => !barred,
             _ => true,

@@ -55,6 +55,9 @@ impl Pattern {
     }
 }
 
+/// A sentence of more words and marks than this is read in pieces.
+const MOST_TOKENS: usize = 400;
+
 /// Finds the links of a text that is split into sentences.
 ///
 /// ```
@@ -66,12 +69,14 @@ pub fn extract(sentences: &[String], lexicon: &Lexicon) -> Vec<Link> {
     let mut links = Vec::new();
     let mut before = None;
     for (at, sentence) in sentences.iter().enumerate() {
-        let tokens = tokens(sentence);
-        let reader = Reader { sentence, tokens: &tokens, lexicon, segments: segments(&tokens, lexicon), at, before: before.as_deref() };
-        let (mut found, last) = reader.read();
-        found.dedup();
-        links.append(&mut found);
-        before = last.or(before);
+        // The search looks back and ahead, so a text without full stops is read in pieces.
+        for tokens in tokens(sentence).chunks(MOST_TOKENS) {
+            let reader = Reader { sentence, tokens, lexicon, segments: segments(tokens, lexicon), at, before: before.as_deref() };
+            let (mut found, last) = reader.read();
+            found.dedup();
+            links.append(&mut found);
+            before = last.or(before);
+        }
     }
     links
 }
@@ -211,6 +216,10 @@ impl Reader<'_> {
             token.is_any(&["which", "this", "that", "it", "these", "they", "those", "them", "what", "is", "was", "a", "thing", "fact", "process", "and", "all", "to", "had", "has", "have", "would", "will", "can", "could", "may", "in", "by", "turn", "not"])
         };
         let n = content.clone().count();
+        // Who does something is no event.
+        if n > 0 && content.clone().all(|token| token.is_any(&["he", "she", "i", "we", "you", "who", "him", "her", "us", "me"])) {
+            return None;
+        }
         if n == 0 || (n <= 3 && content.clone().all(stands_for)) {
             let range = self.main_before(place).or_else(|| self.subject_before(place));
             return match range {

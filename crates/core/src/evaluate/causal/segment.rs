@@ -159,8 +159,10 @@ impl<'a> Cutter<'a> {
         place > 0 && self.tokens[place - 1].is_any(&["not", "never", "isn't", "wasn't", "hardly", "scarcely"])
     }
 
+    /// The tokens of a range, as far as there are any.
     pub(super) fn words(&self, range: Range<usize>) -> &'a [Token] {
-        &self.tokens[range]
+        let end = range.end.min(self.tokens.len());
+        &self.tokens[range.start.min(end)..end]
     }
 
     /// Where the clause that begins at `at` ends at the latest: the next mark.
@@ -236,11 +238,6 @@ impl<'a> Cutter<'a> {
             && finite_verb(inside, self.lexicon).is_some()
             && at + 1 < self.tokens.len()
             && is_finite(self.tokens, at + 1, self.lexicon)
-    }
-
-    fn connective_is(&self, words: &[&str]) -> bool {
-        let range = &self.current.connective;
-        range.len() == 1 && self.tokens[range.start].is_any(words)
     }
 
     /// Words inside a clause that make it an effect: `therefore`, and `as a result` at its end.
