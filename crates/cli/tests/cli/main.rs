@@ -7,5 +7,6 @@
 
 mod bad_input;
 mod common;
+mod data;
 mod face;
 mod whole_run;
