@@ -204,8 +204,15 @@ fn completion(job: &Job<'_>, example: &Example, rationale: Option<&str>) -> Stri
 
 fn about(job: &Job<'_>) -> Vec<(&'static str, String)> {
     let dataset = &job.dataset;
+    let from = dataset.from.clone().unwrap_or_default();
+    let hub = match (from.hub, from.revision) {
+        (Some(hub), Some(revision)) => format!("{hub}, revision {revision}"),
+        (hub, _) => hub.unwrap_or_default(),
+    };
     let mut about = vec![
         ("source", dataset.source.clone()),
+        ("hub", hub),
+        ("address", from.url.unwrap_or_default()),
         ("licence", dataset.licence.clone()),
         ("cite", dataset.citation.clone()),
         ("metrics", dataset.metrics.join(", ")),

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod common;
+mod data;
 mod face;
 #[path = "../../../teacher/tests/server/mod.rs"]
 mod server;

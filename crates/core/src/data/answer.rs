@@ -80,6 +80,8 @@ pub enum Take {
     Last,
     /// The first one.
     First,
+    /// The last one, whatever a mark says (MCC-KD's rule for its rationales).
+    LastAnywhere,
 }
 
 /// An answer in a text.
@@ -104,7 +106,11 @@ impl AnswerOptions {
 
     /// The answer that a text states, if any: after its last mark, else by `take`.
     pub fn read(&self, text: &str, labels: &BTreeMap<String, Vec<String>>) -> Option<Found> {
-        for (mark, rest) in self.marks_in(text).into_iter().rev() {
+        let marks = match self.take {
+            Take::LastAnywhere => vec![],
+            Take::First | Take::Last => self.marks_in(text),
+        };
+        for (mark, rest) in marks.into_iter().rev() {
             if let Some(answer) = self.stated(&text[rest], labels) {
                 return Some(Found {
                     answer,
@@ -133,7 +139,7 @@ impl AnswerOptions {
             kind => scan::all(kind, text, false),
         };
         let (place, answer) = match self.take {
-            Take::Last => found.into_iter().next_back()?,
+            Take::Last | Take::LastAnywhere => found.into_iter().next_back()?,
             Take::First => found.into_iter().next()?,
         };
         Some(Found {
@@ -184,6 +190,16 @@ impl AnswerOptions {
         }
         self.read(text, labels)
             .ok_or_else(|| format!("states no answer, expected {}", scan::expected(self.kind)))
+    }
+
+    /// What follows the label that a text begins with.
+    pub fn after_label<'t>(
+        &self,
+        text: &'t str,
+        labels: &BTreeMap<String, Vec<String>>,
+    ) -> Option<&'t str> {
+        let (_, rest) = scan::leading_label(text, labels)?;
+        Some(rest.trim_start_matches(|c: char| c.is_whitespace() || ".:,;)*-".contains(c)))
     }
 
     /// A text without the sentence that states its answer: what explains it.
@@ -304,6 +320,16 @@ mod tests {
         check("-0.00", "0");
         check("The answer is 3. No: the answer is 4.", "4");
         check("#### 5\nthe answer is unclear", "5");
+    }
+
+    #[test]
+    fn the_last_number_can_count_whatever_is_stated() {
+        let options = AnswerOptions {
+            take: Take::LastAnywhere,
+            ..options(AnswerKind::Number)
+        };
+        let found = options.read("The answer is 5, of 9.", &BTreeMap::new());
+        assert_eq!(found.unwrap().answer, "9");
     }
 
     #[test]

@@ -244,3 +244,25 @@ fn values_that_should_stay_together_or_be_held_out_do() {
     let error = load(&labels, &options, 7).unwrap_err().to_string();
     assert!(error.contains("split.json: names 0 twice"), "{error}");
 }
+
+#[test]
+fn a_conversation_gives_claim_label_and_explanation() {
+    let mut dataset = dataset(of(AnswerKind::Label, Gold::Text), "completion");
+    dataset.shape = Some(super::Shape::Messages);
+    dataset.fields.id = String::new();
+    dataset.fields.claim = "prompt".into();
+    dataset.fields.explanations = vec!["completion".into()];
+    let turns = |n: usize| {
+        let verdict = ["supported", "REFUTED"][n % 2];
+        json!({"messages": [{"role": "user", "content": format!("Is it {n}?")},
+                            {"role": "assistant", "content": format!("{verdict}: since {n}.")}]})
+    };
+    let lines: Vec<String> = (0..40).map(|n| turns(n).to_string()).collect();
+    let data = read(&dataset, "chat.jsonl", &lines.join("\n")).unwrap();
+    let example = &data.examples[3];
+    assert_eq!(
+        (example.claim.as_str(), example.label.as_str()),
+        ("Is it 3?", "refuted")
+    );
+    assert_eq!(data.references[3].explanations, ["since 3."]);
+}

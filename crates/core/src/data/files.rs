@@ -37,7 +37,7 @@ pub(super) fn sources(dataset: &Dataset, options: &DataOptions) -> Result<Vec<So
     }
     if dataset.files.is_empty() {
         if dataset.table.lines.is_empty() {
-            let what = "is a folder, and the dataset file names no [files]; expected a file";
+            let what = "is a folder, expected a file: the dataset file names no [files]";
             return Err(Error::file(path, what));
         }
         return Ok(vec![one(None, path.clone(), dataset.table.clone())]);

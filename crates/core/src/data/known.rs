@@ -85,7 +85,7 @@ fn every_dataset_file_reads_the_schema_it_names() {
     );
     check(
         "mcc-kd-numbers",
-        "0 | A rope of 12 m is cut into 4 parts. How long is each? | 3 | Some(\"3\") 12 / 4 = 3 m\n",
+        "0 | A rope of 12 m is cut into 4 parts. How long is each? | 3 | Some(\"3\") 12 / 4 = 3 m/Therefore, the answer is 3 .\n",
     );
     check(
         "asdiv",

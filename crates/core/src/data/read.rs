@@ -375,7 +375,7 @@ fn explained(
     };
     for name in &dataset.fields.explanations {
         for text in texts_at(record, name).map_err(field)? {
-            let text = explanation(dataset, &text);
+            let text = explanation(dataset, &text, dataset.answer.gold == Gold::Text);
             if !text.is_empty() {
                 known.explanations.push(text);
             }
@@ -425,7 +425,7 @@ fn candidate(
             let found = dataset.answer.read(&whole, &dataset.labels);
             (
                 found.map(|found| found.answer),
-                explanation(dataset, &whole),
+                explanation(dataset, &whole, true),
             )
         }
     };
@@ -444,8 +444,12 @@ fn candidate(
 }
 
 /// A text without the statement of its answer and without what is to be cut out.
-fn explanation(dataset: &Dataset, text: &str) -> String {
+fn explanation(dataset: &Dataset, text: &str, states_label: bool) -> String {
     let mut text = match dataset.answer.kind {
+        AnswerKind::Label if states_label => {
+            let rest = dataset.answer.after_label(text, &dataset.labels);
+            rest.unwrap_or(text).trim().to_owned()
+        }
         AnswerKind::Label => text.trim().to_owned(),
         _ => dataset.answer.explanation(text, &dataset.labels).to_owned(),
     };

@@ -20,6 +20,7 @@ pub(crate) fn examples(n: usize) -> Vec<Example> {
             claim: format!("claim {at}"),
             evidence: vec!["The air in the valley is warm in the spring.".into()],
             label: "supported".into(),
+            notes: vec![],
             strata: BTreeMap::new(),
             split: Split::Train,
         })
