@@ -94,8 +94,17 @@ pub(super) fn measure(
     references: &[&str],
     options: &BleuOptions,
 ) -> [Result<Statistic, Unscored>; 4] {
-    let sacre = sacre_counts(explanation, references, options);
-    let hf = hf_counts(explanation, references, options);
+    let tokens = Tokens::new(trim_end(explanation), trimmed(references), options);
+    let sacre = tokens.counts(tokens.closest());
+    let mut texts = std::iter::once(&explanation).chain(references);
+    let hf = if texts.all(|text| trim_end(text) == *text) {
+        Counts {
+            reference_tokens: tokens.shortest(),
+            ..sacre
+        }
+    } else {
+        hf_counts(explanation, references, options)
+    };
     [
         Ok(Statistic::Value(sacre.sentence())),
         Ok(Statistic::Bleu(sacre)),
@@ -143,58 +152,77 @@ pub struct Counts {
 /// Counts in sacrebleu's manner: white space at the end goes before tokenising; of several
 /// references the one closest in length counts, the shorter one on a tie.
 pub fn sacre_counts(explanation: &str, references: &[&str], options: &BleuOptions) -> Counts {
-    let explanation = tokens(trim_end(explanation), options);
-    let references: Vec<_> = references
-        .iter()
-        .map(|text| tokens(trim_end(text), options))
-        .collect();
-    let n = explanation.len();
-    let length = references
-        .iter()
-        .map(Vec::len)
-        .min_by_key(|m| (m.abs_diff(n), *m));
-    counts(&explanation, &references, length.unwrap_or(0), options)
+    let tokens = Tokens::new(trim_end(explanation), trimmed(references), options);
+    tokens.counts(tokens.closest())
 }
 
 /// Counts in the manner of `evaluate`: the shortest reference counts for length.
 pub fn hf_counts(explanation: &str, references: &[&str], options: &BleuOptions) -> Counts {
-    let explanation = tokens(explanation, options);
-    let references: Vec<_> = references
-        .iter()
-        .map(|text| tokens(text, options))
-        .collect();
-    let length = references.iter().map(Vec::len).min();
-    counts(&explanation, &references, length.unwrap_or(0), options)
+    let tokens = Tokens::new(explanation, references.iter().copied(), options);
+    tokens.counts(tokens.shortest())
 }
 
-fn tokens(text: &str, options: &BleuOptions) -> Vec<String> {
-    if options.lowercase {
-        tokens_13a(&text.to_lowercase())
-    } else {
-        tokens_13a(text)
+fn trimmed<'a>(texts: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    texts.iter().map(|text| trim_end(text))
+}
+
+/// Both sides of a pair.
+struct Tokens<'a> {
+    explanation: Vec<String>,
+    references: Vec<Vec<String>>,
+    options: &'a BleuOptions,
+}
+
+impl<'a> Tokens<'a> {
+    fn new<'b>(
+        explanation: &str,
+        references: impl Iterator<Item = &'b str>,
+        options: &'a BleuOptions,
+    ) -> Self {
+        let tokens = |text: &str| {
+            if options.lowercase {
+                tokens_13a(&text.to_lowercase())
+            } else {
+                tokens_13a(text)
+            }
+        };
+        Self {
+            explanation: tokens(explanation),
+            references: references.map(tokens).collect(),
+            options,
+        }
     }
-}
 
-fn counts(
-    explanation: &[String],
-    references: &[Vec<String>],
-    reference_tokens: usize,
-    options: &BleuOptions,
-) -> Counts {
-    let mut words = Words::default();
-    let references: Vec<Vec<u32>> = references
-        .iter()
-        .map(|tokens| tokens.iter().map(|token| words.learn(token)).collect())
-        .collect();
-    let references: Vec<&[u32]> = references.iter().map(Vec::as_slice).collect();
-    let numbers: Vec<u32> = explanation.iter().map(|t| words.number(t)).collect();
-    let matches = ngrams::matches(&numbers, &references, ORDER);
-    Counts {
-        matches: std::array::from_fn(|order| matches[order]),
-        totals: std::array::from_fn(|order| ngrams::total(numbers.len(), order + 1)),
-        explanation_tokens: numbers.len() as u64,
-        reference_tokens: reference_tokens as u64,
-        options: *options,
+    /// The length closest to the explanation's, the shorter one on a tie; 0 without a reference.
+    fn closest(&self) -> u64 {
+        let n = self.explanation.len();
+        let lengths = self.references.iter().map(Vec::len);
+        let closest = lengths.min_by_key(|m| (m.abs_diff(n), *m));
+        closest.unwrap_or(0) as u64
+    }
+
+    fn shortest(&self) -> u64 {
+        let lengths = self.references.iter().map(Vec::len);
+        lengths.min().unwrap_or(0) as u64
+    }
+
+    fn counts(&self, reference_tokens: u64) -> Counts {
+        let mut words = Words::default();
+        let mut references = Vec::new();
+        for tokens in &self.references {
+            let numbers = tokens.iter().map(|token| words.learn(token));
+            references.push(numbers.collect::<Vec<u32>>());
+        }
+        let references: Vec<&[u32]> = references.iter().map(Vec::as_slice).collect();
+        let numbers: Vec<u32> = self.explanation.iter().map(|t| words.number(t)).collect();
+        let matches = ngrams::matches(&numbers, &references, ORDER);
+        Counts {
+            matches: std::array::from_fn(|order| matches[order]),
+            totals: std::array::from_fn(|order| ngrams::total(numbers.len(), order + 1)),
+            explanation_tokens: numbers.len() as u64,
+            reference_tokens,
+            options: *self.options,
+        }
     }
 }
 
@@ -389,6 +417,25 @@ mod tests {
             sacre_counts("one two three", &references, &options).reference_tokens,
             1
         );
+    }
+
+    #[test]
+    fn both_forms_are_counted_as_if_alone() {
+        let options = BleuOptions::default();
+        for (text, reference) in [
+            ("ice floats", "the ice floats on"),
+            ("ice-\n", "ice-"),
+            ("ice-", "ice-\n"),
+            ("ice \n", " ice"),
+        ] {
+            let expected = [
+                sacre_counts(text, &[reference, "ice"], &options),
+                hf_counts(text, &[reference, "ice"], &options),
+            ];
+            let [_, sacre, _, hf] = measure(text, &[reference, "ice"], &options);
+            let found = [sacre.unwrap(), hf.unwrap()];
+            assert_eq!(found, expected.map(Statistic::Bleu), "{text:?}");
+        }
     }
 
     fn check(text: &str, expected: &str) {

@@ -43,7 +43,7 @@ struct Rouge {
 }
 
 #[derive(Deserialize)]
-struct Corpus {
+struct Totals {
     bleu_corpus: f64,
     bleu_hf_corpus: f64,
     bleu: BTreeMap<String, f64>,
@@ -125,7 +125,7 @@ fn bleu_equals_sacrebleu_and_evaluate() {
             hf.add(&of_hf);
         }
     }
-    let expected = &read::<Corpus>("corpus.jsonl")[0];
+    let expected = &read::<Totals>("corpus.jsonl")[0];
     assert_close(sacre.corpus(), expected.bleu_corpus, 100.0, "corpus");
     assert_close(hf.hf().unwrap(), expected.bleu_hf_corpus, 1.0, "corpus");
 }
@@ -158,7 +158,7 @@ fn bleu_equals_sacrebleu_in_every_mode() {
         let (found, expected) = (hf.unwrap_or(0.0), pair.bleu_hf_smooth.unwrap_or(0.0));
         assert_close(found, expected, 1.0, &pair.explanation);
     }
-    let expected = &read::<Corpus>("corpus.jsonl")[0];
+    let expected = &read::<Totals>("corpus.jsonl")[0];
     for pair in read::<Pair>("pairs.jsonl") {
         if let [reference] = pair.references.as_slice() {
             for name in expected.bleu.keys() {
@@ -204,7 +204,7 @@ fn chrf_equals_sacrebleu_in_every_mode() {
         }
     }
     let mut totals: BTreeMap<String, chrf::Counts> = BTreeMap::new();
-    let expected = &read::<Corpus>("corpus.jsonl")[0];
+    let expected = &read::<Totals>("corpus.jsonl")[0];
     for pair in read::<Pair>("pairs.jsonl") {
         if let [reference] = pair.references.as_slice() {
             for name in expected.chrf.keys() {

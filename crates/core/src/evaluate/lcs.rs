@@ -6,9 +6,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::ngrams::UNKNOWN;
 
 /// Steps of [`length`] that a pair of texts may cost: seconds.
-const MOST_STEPS: usize = 5_000_000_000;
+const MOST_STEPS: usize = 2_000_000_000;
 /// Comparisons of [`union`] that a pair of texts may cost, an eighth of a byte each: seconds.
-const MOST_CELLS: usize = 1_000_000_000;
+const MOST_CELLS: usize = 500_000_000;
 
 /// The length of the longest common subsequence; `None` where it would take too long.
 ///
