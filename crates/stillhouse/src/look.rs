@@ -285,16 +285,14 @@ impl fmt::Display for Look {
             writeln!(f, "            {first}")?;
         }
         let (examples, passages) = self.shortened;
+        let too_long = match self.too_long.1.as_slice() {
+            [] => String::new(),
+            ids => format!(", the first `{}`", ids.join("`, `")),
+        };
         writeln!(
             f,
             "context     {} tokens: {examples} examples lose {passages} passages of evidence, {} fit not at all{}",
-            self.context,
-            self.too_long.0,
-            self.too_long
-                .1
-                .iter()
-                .map(|id| format!(" `{id}`"))
-                .collect::<String>()
+            self.context, self.too_long.0, too_long
         )?;
         for (split, lengths) in &self.prompts {
             lengths.draw(f, &format!("prompts, {}", name_of(*split)))?;
@@ -309,10 +307,10 @@ impl fmt::Display for Look {
             };
             writeln!(
                 f,
-                "\nexample `{}`: {read} tokens are read, the {learnt} in \u{27e6} \u{27e7} are learnt{placeholder}\n",
+                "\nexample `{}`: {read} tokens are read, the {learnt} between « and » are learnt{placeholder}\n",
                 example.id
             )?;
-            writeln!(f, "{}\u{27e6}{}\u{27e7}", example.read, example.learnt)?;
+            writeln!(f, "{}«{}»", example.read, example.learnt)?;
         }
         Ok(())
     }

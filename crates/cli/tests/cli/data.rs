@@ -42,13 +42,14 @@ fn a_table_with_columns_of_its_own_needs_a_toml_file_alone() {
         right = ["1"]
         wrong = ["0"]
     "#;
-    let mut table = "Nr.,what is said,seen,ok?,why\n".to_owned();
-    for nr in 0..60 {
-        table += &format!(
-            "{nr},\"Bed {nr} needs water, now\",Soil {nr} is dry.,{},Dry soil {nr} needs water.\n",
-            nr % 2
-        );
-    }
+    let row = |nr: usize| {
+        let ok = nr % 2;
+        format!(
+            "{nr},\"Bed {nr} needs water, now\",Soil {nr} is dry.,{ok},Dry soil {nr} needs water.\n"
+        )
+    };
+    let rows: Vec<String> = (0..60).map(row).collect();
+    let table = format!("Nr.,what is said,seen,ok?,why\n{}", rows.concat());
     let page = look(dataset, ("garden.csv", &table), &[]);
     let has = |expected: &str| assert!(page.contains(expected), "`{expected}` in: {page}");
     has("data set    garden");
@@ -62,7 +63,7 @@ fn a_table_with_columns_of_its_own_needs_a_toml_file_alone() {
     has("<bos>Is it so? Bed ");
     has("needs water, now\nSource: Soil ");
     has("Dry soil ");
-    has("needs water.<eos>\u{27e7}");
+    has("needs water.<eos>»");
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn reasoning_comes_before_the_answer_and_apart_from_it_where_wanted() {
         &["data.split.near_duplicate=false"],
     );
     assert!(page.contains("any answer"), "{page}");
-    let shown = page.split('\u{27e6}').next_back().unwrap();
+    let shown = page.split('«').next_back().unwrap();
     assert!(
         shown.starts_with(" One more than ") && shown.contains(". The answer is "),
         "{page}"
