@@ -144,6 +144,8 @@ pub struct Estimate {
     pub currency: String,
     /// Wall-clock seconds.
     pub seconds: Range,
+    /// Whether a judge will be asked about the answers; what that takes is not known before them.
+    pub with_judge: bool,
 }
 
 /// Estimates what asking `questions` would take; nothing is sent and nothing written.
@@ -159,6 +161,7 @@ pub fn estimate(
     let mut estimate = Estimate {
         answers: questions.n() * options.n_samples(),
         counted: counted.into(),
+        with_judge: options.judge.is_some(),
         ..Estimate::default()
     };
     for at in 0..questions.n() {
@@ -281,7 +284,14 @@ impl fmt::Display for Estimate {
             "time       {} to {}",
             span(self.seconds.low),
             span(self.seconds.high)
-        )
+        )?;
+        if self.with_judge {
+            writeln!(
+                f,
+                "judge      one request more for each usable answer, not counted above"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Spent {
     pub completion_tokens: u64,
     /// What its answers cost, in the price's currency.
     pub cost: f64,
+    /// The same by what was asked for: "rationale", "judgement".
+    pub cost_by_purpose: BTreeMap<String, f64>,
     /// What the lost answers can have cost at most.
     pub lost_cost: f64,
     /// Answers that may have been paid and never arrived, by kind.
@@ -437,23 +439,29 @@ impl Ledger {
         let sent = "SELECT coalesce(sum(sent), 0) FROM sittings WHERE run = ?1";
         let sent: Option<i64> = self.one(sent, params![run], |row| row.get(0))?;
         spent.requests = sent.unwrap_or(0).unsigned_abs();
+        let costs = "SELECT r.purpose, 0, coalesce(sum(a.cost), 0.0)
+            FROM answers a JOIN requests r ON r.hash = a.request WHERE a.run = ?1 GROUP BY 1";
+        for (purpose, _, cost) in self.grouped(costs)? {
+            spent.cost_by_purpose.insert(purpose, cost);
+        }
         let losses = "SELECT kind, count(*), coalesce(sum(most), 0.0) FROM losses
-            WHERE run = ?1 GROUP BY kind";
-        let mut statement = self
-            .connection
-            .prepare_cached(losses)
-            .map_err(|e| self.wrap(&e))?;
-        let rows = statement
-            .query_map(params![run], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?))
-            })
-            .map_err(|e| self.wrap(&e))?;
-        for row in rows {
-            let (kind, n, most): (String, i64, f64) = row.map_err(|e| self.wrap(&e))?;
+            WHERE run = ?1 GROUP BY 1";
+        for (kind, n, most) in self.grouped(losses)? {
             spent.losses.insert(kind, n.unsigned_abs());
             spent.lost_cost += most;
         }
         Ok(spent)
+    }
+
+    /// The rows of a query that groups what this run did: name, count, sum.
+    fn grouped(&self, query: &str) -> Result<Vec<(String, i64, f64)>> {
+        let wrap = |e: rusqlite::Error| self.wrap(&e);
+        let mut statement = self.connection.prepare_cached(query).map_err(wrap)?;
+        let rows = statement.query_map(params![self.sitting().run], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        });
+        let rows = rows.map_err(wrap)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(wrap)
     }
 
     /// How long answers of a teacher and their requests were so far: their number, the mean and

@@ -48,13 +48,13 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<I
     })
 }
 
-/// Finds what asking needs before anything is done for it.
+/// Finds what is wrong with the options before anything is done for them; the key is looked for
+/// only when the stage is worked on, since a finished one needs none.
 pub(crate) fn before_spending(job: &Job<'_>) -> Result<()> {
     let teacher = &job.config.teacher;
     if teacher.kind != Kind::Recorded {
         teacher.check()?;
         template(job)?;
-        Access::from_vars(teacher, job.world.vars)?;
     }
     Ok(())
 }
@@ -150,7 +150,6 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
         observe,
     )?;
     say_what_came("rationales", &asked, observe)?;
-    let before_judge = ledger.spent()?;
 
     let mut found: Vec<Rationale> = Vec::new();
     let mut logprobs = fs::Writer::create(&folder.join("logprobs.jsonl"))?;
@@ -189,14 +188,7 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
         jsonl::write(&folder.join("judgements.jsonl"), &judged)?;
         outputs.names.push("judgements.jsonl".into());
     }
-    outputs.facts = facts(
-        job,
-        &examples,
-        &found,
-        &before_judge,
-        &ledger.spent()?,
-        &asked,
-    );
+    outputs.facts = facts(job, &examples, &access, &found, &ledger.spent()?, &asked);
     let bare: Vec<String> =
         serde_json::from_value(outputs.facts["bare"].clone()).unwrap_or_default();
     warn_of_bare(&bare, observe)?;
@@ -207,9 +199,9 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
 fn facts(
     job: &Job<'_>,
     examples: &[Example],
+    access: &Access,
     found: &[Rationale],
-    rationales: &Spent,
-    all: &Spent,
+    spent: &Spent,
     asked: &Asked,
 ) -> Value {
     let mut outcomes = std::collections::BTreeMap::<Outcome, usize>::new();
@@ -230,26 +222,26 @@ fn facts(
         .collect();
     let value: f64 = found.iter().filter_map(|r| r.usage?.cost).sum();
     let model = teacher.model.as_deref().unwrap_or_default();
-    let price = Access::from_vars(teacher, job.world.vars)
-        .ok()
-        .and_then(|access| stillhouse_teacher::price_of(teacher.price.as_ref(), model, &access));
+    let price = stillhouse_teacher::price_of(teacher.price.as_ref(), model, access);
+    let cost = |purpose: &str| spent.cost_by_purpose.get(purpose).copied().unwrap_or(0.0);
     json!({
         "outcomes": outcomes,
         "bare": bare,
         "model": model,
+        "end_point": access.identity(),
         "label_was_shown": teacher.show_label,
         "from_ledger": asked.from_ledger,
         "failed_tries": asked.faults,
         "spent": {
             "currency": price.map(|price| price.currency),
-            "answers": all.answers,
-            "requests": all.requests,
-            "prompt_tokens": all.prompt_tokens,
-            "completion_tokens": all.completion_tokens,
-            "rationales": rationales.cost,
-            "judgements": all.cost - rationales.cost,
-            "lost_at_most": all.lost_cost,
-            "losses": all.losses,
+            "answers": spent.answers,
+            "requests": spent.requests,
+            "prompt_tokens": spent.prompt_tokens,
+            "completion_tokens": spent.completion_tokens,
+            "rationales": cost("rationale"),
+            "judgements": cost("judgement"),
+            "lost_at_most": spent.lost_cost,
+            "losses": spent.losses,
             "value_of_rationales": value,
         },
     })

@@ -12,6 +12,7 @@ mod server;
 
 mod batches;
 mod faults;
+mod judge;
 mod kills;
 mod pace;
 mod secrets;
