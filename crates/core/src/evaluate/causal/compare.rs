@@ -25,7 +25,7 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { tau: 0.4, margin: 0.02, near: 0.3, lexical: 0.3, order: false, parity: false }
+        Self { tau: 0.45, margin: 0.02, near: 0.3, lexical: 0.3, order: false, parity: false }
     }
 }
 

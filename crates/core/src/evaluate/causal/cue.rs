@@ -78,7 +78,7 @@ impl Cutter<'_> {
                 let is_time = next.is_any(TIMES) || next.is_number() || (is_determiner(next) && self.after(at + 2).is_some_and(|second| second.is_any(TIMES)));
                 let barred = self.follows_any(at, &["one", "long", "named", "look", "looks", "looking", "looked", "run", "year", "day"]);
                 let has_main = !starts || self.has_main_after(at);
-                !repeats && !is_time && !barred && has_main
+                !repeats && !is_time && !barred && has_main && (starts || self.clause_before(at))
             }
             ("once", 1) => (is_clause || starts) && !self.follows_any(at, &["at", "all", "only", "than"]) && !next.is_any(&["a", "every", "more", "again", "in"]),
             ("if", 1) => (is_clause || starts) && !self.follows_any(at, &["as", "even", "ask", "asked", "wonder", "see", "know"]),
@@ -139,7 +139,8 @@ impl Cutter<'_> {
         let next = self.after(at + n)?;
         let word = self.tokens[at].word.as_str();
         let after_break = self.is_empty_before(at) || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}", "-", ":"]);
-        let is_clause = self.clause_follows(at + n) || self.clause_follows(self.next_mark(at + n) + 1);
+        let opens_clause = next.is_mark() || next.is_any(&["because", "since", "when", "if", "as", "once", "after", "in", "by", "on", "with", "without", "at"]);
+        let is_clause = self.clause_follows(at + n) || opens_clause && self.clause_follows(self.next_mark(at + n) + 1);
         let yes = match (word, n) {
             _ if self.current.join.is_subordinate() && self.is_empty_before(at) => false,
             ("so", 1) => {

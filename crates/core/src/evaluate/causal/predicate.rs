@@ -118,6 +118,8 @@ impl Clause<'_> {
         }
         // "sank with the shoreline" moves nothing else.
         let is_intransitive = next.is_some_and(|next| is_preposition(next) && !next.is_any(&["about", "over", "up", "down", "out", "off"]) || next.is_mark() || next.is_any(&["and", "or", "but", "when", "as", "because", "before", "after", "until", "again", "away", "off", "up", "down", "out", "back", "together", "apart", "alone", "weeks", "days", "months", "years", "hours", "early", "late", "freely", "whenever", "once", "if", "since", "than", "where", "there", "here", "home", "earlier", "later", "faster", "slower"]) || is_adverb(next));
+        let after_particle = self.tokens.get(end + 1).filter(|_| end + 1 < self.range.end);
+        let is_intransitive = is_intransitive || next.is_some_and(is_preposition) && after_particle.is_none_or(|second| is_preposition(second) || second.is_mark());
         if item.rest.is_empty() && item.kind == Kind::CauseVerb && is_intransitive {
             return None;
         }
@@ -245,6 +247,15 @@ impl Clause<'_> {
         (!is_cleft && !is_what).then_some(pronoun)
     }
 
+    /// The end of the subject without what stands between commas after it: `Staff, timed on every call, were ...`.
+    fn without_aside(&self, end: usize) -> usize {
+        let start = self.range.start;
+        if end < start + 4 || !self.tokens[end - 1].is(",") {
+            return end;
+        }
+        (start + 1..end - 2).find(|&place| self.tokens[place].is(",")).unwrap_or(end)
+    }
+
     /// Where the subject begins: after `it is` in `it is haste that ...`.
     fn cleft(&self, end: usize) -> usize {
         let start = self.range.start;
@@ -282,7 +293,7 @@ impl Clause<'_> {
             }
             // "By the second week that had made them tired": the pronoun alone is the subject.
             _ if self.pronoun_before(start) => (start - 1..start, end..self.range.end, false),
-            _ => (self.cleft(start)..start, end..self.range.end, false),
+            _ => (self.cleft(start)..self.without_aside(start), end..self.range.end, false),
         };
         let denies = matches!(item.kind, Kind::DenialVerb | Kind::DeniedEffectVerb);
         let is_negated = denies || self.is_negated(start, at, end);
@@ -312,7 +323,7 @@ impl Clause<'_> {
             }).unwrap_or(self.range.end)
         };
         let from = if is_relative { self.noun_start(start) } else { self.range.start };
-        let mut effect = vec![from..start, end..by];
+        let mut effect = vec![from..self.without_aside(start), end..by];
         if !is_relative {
             effect.push(stop..self.range.end);
         }
@@ -416,7 +427,7 @@ impl Clause<'_> {
     fn is_negated(&self, start: usize, at: usize, end: usize) -> bool {
         let denies = |token: &Token| token.is_any(&["not", "never", "cannot", "no", "longer", "hardly", "scarcely", "rarely", "nor", "neither"]) || token.word.ends_with("n't");
         let before = self.tokens[start..at].iter().any(denies);
-        let fails = start.checked_sub(1).is_some_and(|place| place >= self.range.start && self.tokens[place].word.starts_with("fail"));
+        let fails = self.tokens[start..at].windows(2).any(|two| two[0].word.starts_with("fail") && two[1].is("to"));
         // "It was not the rain that ...", "X is not what ...".
         let opening = self.tokens[self.range.start..start].iter().take(4).collect::<Vec<_>>();
         let cleft = opening.windows(3).any(|three| three[0].is_any(&["it", "it's", "this", "that"]) && three[1].is_any(&["is", "was", "not"]) && (three[2].is("not") || three[1].is("not")))

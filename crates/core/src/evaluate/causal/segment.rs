@@ -130,8 +130,8 @@ impl<'a> Cutter<'a> {
     fn open(&mut self, at: usize, cue: Cue) {
         self.close(at);
         let was_empty = self.current.range.is_empty();
-        let is_after_negator = self.is_after_negator(at);
-        let is_initial = cue.join.is_subordinate() && (was_empty || self.follows_any(at, &["and", "but", "yet"]));
+        let is_after_negator = cue.n > 0 && self.is_after_negator(at);
+        let is_initial = cue.join.is_subordinate() && (was_empty || self.follows_any(at, &["and", "but", "yet"]) || self.tokens[at].is("and"));
         self.current = Segment {
             join: cue.join,
             is_initial,
@@ -323,6 +323,10 @@ impl<'a> Cutter<'a> {
         if self.current.is_initial || !(in_phrase || self.clause_before(at)) {
             return None;
         }
+        let next_mark = self.next_mark(at + 1);
+        if self.is_absolute(at + 1..next_mark) && self.has_main_after(at + 1) {
+            return Some(Cue { n: 1, join: Join::Cause });
+        }
         // "between the surgeon and the nurses"
         let is_pair = self.words(self.current.range.start.min(at)..at).iter().rev().take(5).any(|token| token.is_any(&["between", "both"]));
         if is_pair && !after_comma {
@@ -404,8 +408,7 @@ impl<'a> Cutter<'a> {
         if words.iter().take(4).any(|token| token.is_any(&["which", "whom"])) && !next.is("which") {
             return None;
         }
-        let absolute = words.iter().position(|token| token.is_any(&["having", "being"]));
-        if absolute.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none()) && (self.clause_before(at) || self.follows_any(at, &["and"])) {
+        if self.is_absolute(at + 1..end) && (self.clause_before(at) || self.follows_any(at, &["and"])) {
             return Some(Cue { n: 1, join: Join::Cause });
         }
         if next.is("which") && self.clause_before(at) {
@@ -428,6 +431,13 @@ impl<'a> Cutter<'a> {
         let is_unsure = next_forms.contains(Form::Base) && next_forms.contains(Form::Past) || self.after(at + 2).is_some_and(|second| second.is("by"));
         let is_second = !is_unsure && end > at + 1 && !is_finite_auxiliary(&self.tokens[at + 1]) && self.is_second_verb(at + 1) && self.after(at + 1).is_some_and(|token| !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and")));
         (self.clause_before(at) && (is_clause || is_second)).then_some(Cue { n: 1, join: Join::And })
+    }
+
+    /// `the children having left`, `few of them being in flower`.
+    fn is_absolute(&self, range: Range<usize>) -> bool {
+        let words = self.words(range);
+        let place = words.iter().position(|token| token.is_any(&["having", "being"]));
+        place.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none())
     }
 
     /// Whether a connective of the lexicon stands here; it makes its own cut.

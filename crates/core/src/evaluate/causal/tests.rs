@@ -24,7 +24,7 @@ fn a_phrase_names_the_cause() {
     check("Due to tinnitus many welders slept badly.", "tinnitus => many welders slept badly");
     check("Thanks to the new pump the cellar stayed dry.", "new pump => cellar stayed dry");
     check("The delay was due to rain.", "rain => delay");
-    check_wide("He signed it out of fear.", "fear => He signed it");
+    check_wide("He signed it out of fear.", "fear => He signed");
 }
 
 #[test]
@@ -53,6 +53,8 @@ fn a_verb_joins_cause_and_effect() {
     check("The delay was not caused by rain.", "NOT rain => delay");
     check("The rain had nothing to do with the delay.", "NOT rain => delay");
     check("The delay owed nothing to the rain.", "NOT rain => delay");
+    check("Hardware failure is caused by heat.", "heat => Hardware failure");
+    check("The storm failed to cause floods.", "NOT storm => floods");
     check("They blame the delay on the rain.", "rain => delay");
     check("From haste came many errors.", "haste => many errors");
 }
