@@ -361,10 +361,10 @@ impl Judge<'_> {
                 Verdict::Missing
             };
         }
-        if ours.is_negated != theirs.is_negated {
-            Verdict::Contradicted
-        } else {
+        if ours.is_negated == theirs.is_negated {
             Verdict::Covered
+        } else {
+            Verdict::Contradicted
         }
     }
 

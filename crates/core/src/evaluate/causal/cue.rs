@@ -8,47 +8,15 @@ use super::token::{
 };
 
 /// What one acts out of.
-const MOTIVES: &[&str] = &[
-    "fear",
-    "habit",
-    "spite",
-    "pity",
-    "greed",
-    "boredom",
-    "necessity",
-    "concern",
-    "anger",
-    "love",
-    "loyalty",
-    "curiosity",
-    "respect",
-    "caution",
-    "pride",
-    "shame",
-    "guilt",
-    "hunger",
-    "desperation",
-    "frustration",
-    "sympathy",
-    "duty",
-    "kindness",
-    "worry",
-    "jealousy",
-    "malice",
-    "politeness",
-    "ignorance",
-    "revenge",
-    "hatred",
-    "laziness",
-    "need",
-    "gratitude",
-];
+const MOTIVES: &str = "fear habit spite pity greed boredom necessity concern anger love loyalty curiosity \
+    respect caution pride shame guilt hunger desperation frustration sympathy duty kindness \
+    worry jealousy malice politeness ignorance revenge hatred laziness need gratitude";
 
 impl Cutter<'_> {
     pub(super) fn cause_clause(&self, at: usize, n: usize) -> Option<Join> {
         let next = self.after(at + n)?;
         let word = self.tokens[at].word.as_str();
-        let after_comma = self.follows_any(at, &[",", ";", "(", "\u{2014}", "\u{2013}", "-"]);
+        let after_comma = self.follows_any(at, ", ; ( \u{2014} \u{2013} -");
         let is_clause = self.clause_follows(at + n);
         match (word, n) {
             ("since", 1) => {
@@ -64,20 +32,17 @@ impl Cutter<'_> {
                 .then_some(Join::Cause)
             }
             ("as", 1) => {
-                let barred = next.is_any(&[
-                    "well", "if", "though", "such", "far", "to", "of", "many", "much", "soon",
-                    "long", "part", "for", "in", "usual", "ever", "before", "always",
-                ]);
+                let barred = next.is_any(
+                    "well if though such far to of many much soon long part for in usual ever \
+                    before always",
+                );
                 let pair = self
                     .words(at.saturating_sub(7)..at)
                     .iter()
-                    .any(|token| token.is_any(&["as", "same"]))
+                    .any(|token| token.is_any("as same"))
                     || self.follows_any(
                         at,
-                        &[
-                            "such", "known", "regarded", "just", "so", "serve", "serves", "same",
-                            "twice", "much",
-                        ],
+                        "such known regarded just so serve serves same twice much",
                     );
                 if barred || pair || !is_clause {
                     return None;
@@ -108,19 +73,10 @@ impl Cutter<'_> {
         self.after(at).is_some_and(|token| {
             token.word.len() > 4
                 && token.word.ends_with("ing")
-                && !token.is_any(&[
-                    "nothing",
-                    "something",
-                    "anything",
-                    "everything",
-                    "evening",
-                    "morning",
-                    "spring",
-                    "during",
-                    "thing",
-                    "things",
-                    "building",
-                ])
+                && !token.is_any(
+                    "nothing something anything everything evening morning spring during thing \
+                    things building",
+                )
         })
     }
 
@@ -155,49 +111,24 @@ impl Cutter<'_> {
                     Join::Contrast
                 });
             }
-            ("on" | "upon", 1) => next.is_any(&[
-                "seeing",
-                "hearing",
-                "feeling",
-                "learning",
-                "finding",
-                "reaching",
-                "arriving",
-                "returning",
-                "discovering",
-                "noticing",
-                "receiving",
-                "reading",
-                "meeting",
-                "entering",
-                "leaving",
-                "waking",
-                "being",
-                "having",
-                "losing",
-                "getting",
-                "becoming",
-                "realising",
-                "realizing",
-            ]),
+            ("on" | "upon", 1) => next.is_any(
+                "seeing hearing feeling learning finding reaching arriving returning discovering \
+                noticing receiving reading meeting entering leaving waking being having losing \
+                getting becoming realising realizing",
+            ),
             ("after", 1) => {
                 let repeats = self
                     .before(at)
                     .is_some_and(|before| before.word == next.word)
-                    || next.is_any(&["another", "all", "that"]);
+                    || next.is_any("another all that");
                 let is_time = next.is_any(TIMES)
                     || next.is_number()
                     || (is_determiner(next)
                         && self
                             .after(at + 2)
                             .is_some_and(|second| second.is_any(TIMES)));
-                let barred = self.follows_any(
-                    at,
-                    &[
-                        "one", "long", "named", "look", "looks", "looking", "looked", "run",
-                        "year", "day",
-                    ],
-                );
+                let barred =
+                    self.follows_any(at, "one long named look looks looking looked run year day");
                 let has_main = !starts || self.has_main_after(at);
                 !repeats && !is_time && !barred && has_main && (starts || self.clause_before(at))
             }
@@ -205,27 +136,16 @@ impl Cutter<'_> {
                 (is_clause || starts)
                     && !self.follows_any(
                         at,
-                        &[
-                            "at", "all", "only", "than", "who", "that", "which", "had", "was",
-                            "were", "has", "have", "is", "are",
-                        ],
+                        "at all only than who that which had was were has have is are",
                     )
-                    && !next.is_any(&["a", "every", "more", "again", "in"])
+                    && !next.is_any("a every more again in")
             }
             ("if", 1) => {
-                (is_clause || starts)
-                    && !self
-                        .follows_any(at, &["as", "even", "ask", "asked", "wonder", "see", "know"])
+                (is_clause || starts) && !self.follows_any(at, "as even ask asked wonder see know")
             }
-            ("where", 1) => {
-                is_clause && (starts || !self.follows_any(at, &[",", "is", "was", "know", "known"]))
-            }
-            ("when", 1) => {
-                (is_clause || starts) && !self.follows_any(at, &["even", "know", "of", "about"])
-            }
-            ("the", _) => is_clause,
-            ("so" | "as", _) => is_clause,
-            ("every" | "each", _) => is_clause,
+            ("where", 1) => is_clause && (starts || !self.follows_any(at, ", is was know known")),
+            ("when", 1) => (is_clause || starts) && !self.follows_any(at, "even know of about"),
+            ("the" | "so" | "as" | "every" | "each", _) => is_clause,
             _ => true,
         };
         yes.then_some(Join::Condition)
@@ -233,9 +153,10 @@ impl Cutter<'_> {
 
     pub(super) fn concession(&self, at: usize, n: usize) -> Option<Join> {
         let next = self.after(at + n)?;
-        let single = n == 1 && self.tokens[at].is("though");
-        (!next.is_mark() && !(single && self.follows_any(at, &["as", "even"])))
-            .then_some(Join::Concession)
+        // "as though it rained"
+        let is_like = n == 1 && self.tokens[at].is("though") && self.follows_any(at, "as even");
+        let is_none = next.is_mark() || is_like;
+        (!is_none).then_some(Join::Concession)
     }
 
     pub(super) fn cause_phrase(&self, at: usize, n: usize) -> Option<Join> {
@@ -244,48 +165,21 @@ impl Cutter<'_> {
             return None;
         }
         let starts = self.is_empty_before(at);
-        let barred = self.follows_any(at, &["from", "keep", "keeps", "kept"]);
+        let barred = self.follows_any(at, "from keep keeps kept");
         let yes = match (self.tokens[at].word.as_str(), n) {
             ("through" | "from", 1) => {
                 let prevents = self
                     .words(self.current.range.start..at)
                     .iter()
                     .any(|token| {
-                        [
-                            "keep",
-                            "kept",
-                            "prevent",
-                            "stop",
-                            "discourag",
-                            "deter",
-                            "protect",
-                            "free",
-                            "sav",
-                            "spar",
-                            "hinder",
-                            "com",
-                            "result",
-                            "stem",
-                            "aris",
-                            "block",
-                            "return",
-                            "recover",
-                            "far",
-                            "differ",
-                            "barr",
-                            "excus",
-                            "refrain",
-                            "retir",
-                            "resign",
-                        ]
-                        .iter()
-                        .any(|stem| token.word.starts_with(stem))
+                        token.begins_any("keep kept prevent stop discourag deter protect free sav spar hinder com result stem aris block return recover far differ barr \
+                            excus refrain retir resign")
                     });
                 self.is_ing(at + n) && !prevents && self.clause_before(at)
                     || (starts && self.tokens[at].is("through") && self.starts_sentence(at))
             }
             ("by", 1) => self.is_ing(at + n) && (starts || !self.is_passive_before(at)),
-            ("following" | "amid", 1) => starts || self.follows_any(at, &[","]),
+            ("following" | "amid", 1) => starts || self.follows_any(at, ","),
             ("out", 2) => {
                 next.is_any(MOTIVES)
                     || (self
@@ -295,10 +189,7 @@ impl Cutter<'_> {
             }
             ("down", 2) => self.follows_any(
                 at,
-                &[
-                    "is", "was", "are", "were", "be", "been", "partly", "largely", "mostly",
-                    "mainly", "not",
-                ],
+                "is was are were be been partly largely mostly mainly not",
             ),
             ("with", _) => !barred,
             _ => true,
@@ -324,13 +215,10 @@ impl Cutter<'_> {
     pub(super) fn result(&mut self, at: usize, n: usize) -> Option<Join> {
         let next = self.after(at + n)?;
         let word = self.tokens[at].word.as_str();
-        let after_break = self.is_empty_before(at)
-            || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}", "-", ":"]);
+        let after_break =
+            self.is_empty_before(at) || self.follows_any(at, ", ; and \u{2014} \u{2013} - :");
         let opens_clause = next.is_mark()
-            || next.is_any(&[
-                "because", "since", "when", "if", "as", "once", "after", "in", "by", "on", "with",
-                "without", "at",
-            ]);
+            || next.is_any("because since when if as once after in by on with without at");
         let is_clause = self.clause_follows(at + n)
             || opens_clause && self.clause_follows(self.next_mark(at + n) + 1);
         let yes = match (word, n) {
@@ -340,29 +228,22 @@ impl Cutter<'_> {
                     self.degree = Some(that);
                     return None;
                 }
-                let adverbial = next
-                    .is_any(&["far", "long", "as", "on", "called", "to", "forth", "doing"])
-                    || (next.is_any(&["much", "many"]) && !after_break);
-                let begins = is_pronoun(next)
-                    || (is_determiner(next) && !next.is_any(&["much", "many", "few"]));
+                let adverbial = next.is_any("far long as on called to forth doing")
+                    || (next.is_any("much many") && !after_break);
+                let begins =
+                    is_pronoun(next) || (is_determiner(next) && !next.is_any("much many few"));
                 !adverbial
-                    && !self.follows_any(
-                        at,
-                        &[
-                            "do", "does", "did", "done", "doing", "even", "or", "and/or", "not",
-                            "is", "was", "ever",
-                        ],
-                    )
+                    && !self
+                        .follows_any(at, "do does did done doing even or and/or not is was ever")
                     && (after_break || begins)
                     && is_clause
             }
-            ("such", 2) => is_clause,
             ("until", 1) => {
                 !next.is_number()
                     && !next.is_any(TIMES)
                     && self.clause_follows(at + n)
                     && self.clause_before(at)
-                    && !self.follows_any(at, &["not"])
+                    && !self.follows_any(at, "not")
             }
             ("then" | "now" | "soon" | "still" | "eventually" | "ultimately", 1) => {
                 after_break && !self.is_empty_sentence(at) && is_clause
@@ -385,7 +266,7 @@ impl Cutter<'_> {
         let next = self.after(at + 1)?;
         if next.is("that")
             || is_pronoun(next)
-            || (is_determiner(next) && !next.is_any(&["much", "many", "few"]))
+            || (is_determiner(next) && !next.is_any("much many few"))
         {
             return None;
         }
@@ -408,23 +289,21 @@ impl Cutter<'_> {
 
     pub(super) fn contrast(&self, at: usize, n: usize) -> Option<Join> {
         let next = self.after(at + n)?;
-        let after_break = self.is_empty_before(at)
-            || self.follows_any(at, &[",", ";", "and", "\u{2014}", "\u{2013}"]);
+        let after_break =
+            self.is_empty_before(at) || self.follows_any(at, ", ; and \u{2014} \u{2013}");
         let yes = match (self.tokens[at].word.as_str(), n) {
             ("but", _)
                 if self
                     .words(self.current.range.start.min(at)..at)
                     .iter()
-                    .any(|token| token.is_any(&["not", "no", "never"]))
-                    && !self.follows_any(at, &[","]) =>
+                    .any(|token| token.is_any("not no never"))
+                    && !self.follows_any(at, ",") =>
             {
                 return Some(Join::First);
             }
             ("but", _) => {
-                !self.follows_any(
-                    at,
-                    &["nothing", "all", "none", "anything", "everything", "nobody"],
-                ) && !next.is_any(&["for", "rather"])
+                !self.follows_any(at, "nothing all none anything everything nobody")
+                    && !next.is_any("for rather")
             }
             ("yet" | "still" | "however", 1) => {
                 after_break && !next.is_mark()
@@ -437,9 +316,7 @@ impl Cutter<'_> {
 }
 
 fn is_be(token: &Token) -> bool {
-    token.is_any(&[
-        "is", "are", "was", "were", "be", "been", "being", "isn't", "aren't", "wasn't", "weren't",
-    ])
+    token.is_any("is are was were be been being isn't aren't wasn't weren't")
 }
 
 fn is_participle(token: &Token, lexicon: &Lexicon) -> bool {
@@ -449,32 +326,9 @@ fn is_participle(token: &Token, lexicon: &Lexicon) -> bool {
 
 fn is_date(token: &Token) -> bool {
     token.is_number()
-        || token.is_any(&[
-            "monday",
-            "tuesday",
-            "wednesday",
-            "thursday",
-            "friday",
-            "saturday",
-            "sunday",
-            "january",
-            "february",
-            "march",
-            "april",
-            "may",
-            "june",
-            "july",
-            "august",
-            "september",
-            "october",
-            "november",
-            "december",
-            "today",
-            "tomorrow",
-            "be",
-            "start",
-            "begin",
-            "open",
-            "arrive",
-        ])
+        || token.is_any(
+            "monday tuesday wednesday thursday friday saturday sunday january february march \
+            april may june july august september october november december today tomorrow be \
+            start begin open arrive",
+        )
 }

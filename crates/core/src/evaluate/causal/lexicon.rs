@@ -126,6 +126,10 @@ pub struct Lexicon {
 
 impl Lexicon {
     /// Reads the embedded file.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads the whole file.
     pub fn new(width: Width) -> Self {
         let mut lexicon = Self {
             width,

@@ -206,29 +206,16 @@ impl Reader<'_> {
         }
         let words = &self.tokens[segment.range.clone()];
         words.iter().any(|token| {
-            (is_negator(token) && !token.is_any(&["without", "hardly", "scarcely"]))
+            (is_negator(token) && !token.is_any("without hardly scarcely"))
                 || token.word.ends_with("n't")
-                || token.is_any(&[
-                    "anyway",
-                    "regardless",
-                    "still",
-                    "unaffected",
-                    "unchanged",
-                    "elsewhere",
-                    "independently",
-                    "unrelated",
-                    "unconnected",
-                    "nevertheless",
-                    "nonetheless",
-                    "irrespective",
-                ])
+                || token.is_any(
+                    "anyway regardless still unaffected unchanged elsewhere independently \
+                    unrelated unconnected nevertheless nonetheless irrespective",
+                )
         }) || words.windows(2).any(|two| {
-            (two[0].is_any(&["other", "another", "different"])
-                && two[1].is_any(&[
-                    "reason", "reasons", "cause", "causes", "account", "things", "ground",
-                    "grounds",
-                ]))
-                || (two[0].is("as") && two[1].is_any(&["ever", "before", "usual"]))
+            (two[0].is_any("other another different")
+                && two[1].is_any("reason reasons cause causes account things ground grounds"))
+                || (two[0].is("as") && two[1].is_any("ever before usual"))
                 || (two[0].is("the") && two[1].is("same"))
                 || (two[0].is("would") && two[1].is("have"))
         })
@@ -291,20 +278,17 @@ impl Reader<'_> {
             .clone()
             .filter(|token| !token.is_mark() && !is_adverb(token));
         let stands_for = |token: &Token| {
-            token.is_any(&[
-                "which", "this", "that", "it", "these", "they", "those", "them", "what", "is",
-                "was", "a", "thing", "fact", "process", "and", "all", "to", "had", "has", "have",
-                "would", "will", "can", "could", "may", "in", "by", "turn", "not",
-            ])
+            token.is_any(
+                "which this that it these they those them what is was a thing fact process and \
+                all to had has have would will can could may in by turn not",
+            )
         };
         let n = content.clone().count();
         // Who does something is no event.
         if n > 0
-            && content.clone().all(|token| {
-                token.is_any(&[
-                    "he", "she", "i", "we", "you", "who", "him", "her", "us", "me",
-                ])
-            })
+            && content
+                .clone()
+                .all(|token| token.is_any("he she i we you who him her us me"))
         {
             return None;
         }
@@ -348,16 +332,10 @@ impl Reader<'_> {
     }
 
     fn trimmed(&self, range: Range<usize>, is_first: bool) -> Range<usize> {
-        const LEADING: &[&str] = &[
-            "the", "a", "an", "and", "but", "or", "so", "that", "this", "these", "those", "its",
-            "is", "was", "then", "also", "to", "of", "such", "there", "what", "which", "it's",
-            "for", "by", "as", "been", "being", "are", "were",
-        ];
-        const TRAILING: &[&str] = &[
-            "and", "but", "or", "that", "is", "was", "are", "were", "the", "a", "an", "to", "of",
-            "which", "who", "be", "been", "being", "by", "as", "what", "so", "has", "have", "had",
-            "it", "did", "does", "do",
-        ];
+        const LEADING: &str = "the a an and but or so that this these those its is was then also to of such there what \
+    which it's for by as been being are were";
+        const TRAILING: &str = "and but or that is was are were the a an to of which who be been being by as what so has \
+    have had it did does do";
         let Range { mut start, mut end } = range;
         while start < end
             && (self.tokens[start].is_mark()

@@ -22,6 +22,7 @@
 //! assert_eq!((found.reversed, found.fidelity), (1, Some(0.0)));
 //! ```
 
+mod boundary;
 mod compare;
 mod cue;
 mod difference;
@@ -38,6 +39,8 @@ mod stress;
 #[cfg(test)]
 mod tests;
 mod token;
+mod turn;
+mod verb;
 
 pub use compare::{CompareOptions, Comparison, Finding, Linked, Stated, Verdict, compare, phrases};
 pub use difference::{ALIGNED, Difference, Differences, differences};

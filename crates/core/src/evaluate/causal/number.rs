@@ -57,7 +57,7 @@ pub(super) fn numbers(text: &str) -> Vec<Number> {
         if let Some(value) = figures(&tokens[at]) {
             let is_share = tokens[at].word.ends_with('%')
                 || tokens.get(at + 1).is_some_and(|next| {
-                    next.is_any(&["%", "percent"])
+                    next.is_any("% percent")
                         || (next.is("per")
                             && tokens.get(at + 2).is_some_and(|third| third.is("cent")))
                 });

@@ -195,7 +195,7 @@ pub fn detection<'a>(
             all.found.count(comparison.reference_links > 0);
         }
         let count = |shares: &mut BTreeMap<String, Share>, is_part| {
-            shares.entry(kind.to_owned()).or_default().count(is_part)
+            shares.entry(kind.to_owned()).or_default().count(is_part);
         };
         count(&mut all.reversed, comparison.reversed > 0);
         count(&mut all.contradicted, comparison.contradicted > 0);

@@ -6,27 +6,8 @@ use super::number::numbers;
 use super::token::{Token, is_determiner, is_preposition, is_pronoun, tokens};
 
 /// Months and days of the week; `may` and `march` count only with a capital letter.
-const DATES: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-];
+const DATES: &str = "january february march april may june july august september october november december \
+    monday tuesday wednesday thursday friday saturday sunday";
 
 /// What was there and what is left of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -148,7 +129,7 @@ impl Particulars {
                 continue;
             }
             let opens = tokens[..at].iter().all(Token::is_mark)
-                || at > 0 && tokens[at - 1].is_any(&[":", "\"", "\u{201c}"]);
+                || at > 0 && tokens[at - 1].is_any(": \" \u{201c}");
             let run = &tokens[at..at + length];
             at += length;
             let mut run: Vec<&Token> = run.iter().collect();
@@ -205,10 +186,10 @@ fn is_common(token: &Token) -> bool {
     is_determiner(token)
         || is_preposition(token)
         || is_pronoun(token)
-        || token.is_any(&[
-            "when", "because", "since", "if", "after", "once", "although", "though", "while",
-            "but", "and", "so", "had", "unless", "whenever", "wherever",
-        ])
+        || token.is_any(
+            "when because since if after once although though while but and so had unless \
+            whenever wherever",
+        )
 }
 
 #[cfg(test)]

@@ -116,21 +116,19 @@ fn place(sentence: &str, side: &str) -> Option<(usize, usize)> {
 }
 
 fn is_article(token: &Token) -> bool {
-    token.is_any(&[
-        "the", "a", "an", "its", "this", "that", "these", "those", "it",
-    ]) && (is_determiner(token) || token.is("it"))
+    token.is_any("the a an its this that these those it")
+        && (is_determiner(token) || token.is("it"))
 }
 
 fn opens_with_pronoun(text: &str) -> bool {
     let tokens = tokens(text);
-    tokens.first().is_some_and(|first| {
-        first.is_any(&[
-            "it", "they", "he", "she", "them", "him", "which", "its", "their", "his", "her",
-        ])
-    }) || tokens
+    tokens
         .first()
-        .is_some_and(|first| first.is_any(&["this", "that", "these", "those"]))
-        && tokens.len() < 2
+        .is_some_and(|first| first.is_any("it they he she them him which its their his her"))
+        || tokens
+            .first()
+            .is_some_and(|first| first.is_any("this that these those"))
+            && tokens.len() < 2
 }
 
 fn holds_infinitive(text: &str) -> bool {
