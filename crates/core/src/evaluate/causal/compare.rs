@@ -1,5 +1,7 @@
 //! Whether an explanation keeps the causal links of its reference.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::link::{Link, Pattern, negators};
@@ -25,7 +27,14 @@ pub struct CompareOptions {
 
 impl Default for CompareOptions {
     fn default() -> Self {
-        Self { tau: 0.4, margin: 0.02, near: 0.3, lexical: 0.3, order: false, parity: false }
+        Self {
+            tau: 0.4,
+            margin: 0.02,
+            near: 0.3,
+            lexical: 0.3,
+            order: false,
+            parity: false,
+        }
     }
 }
 
@@ -89,6 +98,10 @@ pub struct Comparison {
     pub reference_links: usize,
     /// Links found in the explanation.
     pub prediction_links: usize,
+    /// Those of the reference's that are told by order alone (see [`Pattern::Order`]).
+    pub reference_links_by_order: usize,
+    /// Those of the explanation's.
+    pub prediction_links_by_order: usize,
     /// Reference links that the explanation keeps.
     pub covered: usize,
     /// Reference links that it does not mention.
@@ -117,9 +130,37 @@ pub struct Comparison {
     pub findings: Vec<Finding>,
 }
 
+impl Comparison {
+    /// CEC x fidelity; none where no link was judged.
+    pub fn cec_causal(&self, cec: f64) -> Option<f64> {
+        self.fidelity.map(|fidelity| cec * fidelity)
+    }
+
+    /// The numbers that a table of reactions shows, those that there are.
+    ///
+    /// `causal_errors` is minus the number of reversed and contradicted links: higher is better, as
+    /// with the others, and it is there wherever the reference has a link.
+    pub fn values(&self) -> BTreeMap<String, f64> {
+        let errors =
+            (self.reference_links > 0).then(|| -((self.reversed + self.contradicted) as f64));
+        let named = [
+            ("causal_recall", self.recall),
+            ("causal_precision", self.precision),
+            ("causal_fidelity", self.fidelity),
+            ("causal_errors", errors),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
+    }
+}
+
 /// Every phrase whose vector [`compare`] asks for; each may occur several times.
 pub fn phrases(links: &[Link]) -> impl Iterator<Item = &str> {
-    links.iter().flat_map(|link| [link.cause.as_str(), link.effect.as_str()])
+    links
+        .iter()
+        .flat_map(|link| [link.cause.as_str(), link.effect.as_str()])
 }
 
 /// Compares an explanation with its reference.
@@ -132,7 +173,12 @@ pub fn compare<'v>(
     vector_of: &dyn Fn(&str) -> Option<&'v [f32]>,
     options: &CompareOptions,
 ) -> Comparison {
-    let prepare = |links: &[Link]| -> Vec<Sides<'v>> { links.iter().map(|link| Sides::new(link, vector_of)).collect() };
+    let prepare = |links: &[Link]| -> Vec<Sides<'v>> {
+        links
+            .iter()
+            .map(|link| Sides::new(link, vector_of))
+            .collect()
+    };
     let judge = Judge {
         options,
         reference,
@@ -152,7 +198,10 @@ struct Sides<'v> {
 impl<'v> Sides<'v> {
     fn new(link: &Link, vector_of: &dyn Fn(&str) -> Option<&'v [f32]>) -> Self {
         let phrase = |text: &str| Phrase::new(text, vector_of(text));
-        Self { cause: phrase(&link.cause), effect: phrase(&link.effect) }
+        Self {
+            cause: phrase(&link.cause),
+            effect: phrase(&link.effect),
+        }
     }
 }
 
@@ -185,23 +234,39 @@ type Keeping = Vec<f64>;
 
 impl Judge<'_> {
     fn compare(&self) -> Comparison {
-        let all: Vec<Vec<Match>> = (0..self.ours.len()).map(|place| self.matches(place)).collect();
-        let kept = |at: usize| all.iter().map(|matches| matches[at]).filter(|found| found.same >= found.swap).map(|found| found.same).fold(0.0, f64::max);
+        let all: Vec<Vec<Match>> = (0..self.ours.len())
+            .map(|place| self.matches(place))
+            .collect();
+        let kept = |at: usize| {
+            all.iter()
+                .map(|matches| matches[at])
+                .filter(|found| found.same >= found.swap)
+                .map(|found| found.same)
+                .fold(0.0, f64::max)
+        };
         let keeping: Keeping = (0..self.theirs.len()).map(kept).collect();
         let mut findings = Vec::new();
         let mut is_supported = vec![false; self.theirs.len()];
         let mut is_covering = vec![false; self.theirs.len()];
         for (place, matches) in all.iter().enumerate() {
-            for found in matches.iter().filter(|found| found.best() >= self.options.tau) {
+            for found in matches
+                .iter()
+                .filter(|found| found.best() >= self.options.tau)
+            {
                 is_supported[found.explanation] = true;
             }
             let (verdict, found) = self.verdict(place, matches, &keeping);
             if let Some(found) = found {
-                is_covering[found.explanation] |= matches!(verdict, Verdict::Covered | Verdict::PolarityDiffers);
+                is_covering[found.explanation] |=
+                    matches!(verdict, Verdict::Covered | Verdict::PolarityDiffers);
             }
             findings.push(self.finding(verdict, Some(place), found));
         }
-        for (place, _) in is_supported.iter().enumerate().filter(|(_, is_supported)| !**is_supported) {
+        for (place, _) in is_supported
+            .iter()
+            .enumerate()
+            .filter(|(_, is_supported)| !**is_supported)
+        {
             findings.push(Finding {
                 verdict: Verdict::Unsupported,
                 reference: None,
@@ -211,31 +276,58 @@ impl Judge<'_> {
             });
         }
         self.skips(&mut findings);
-        self.summary(findings, is_covering.iter().filter(|is_covering| **is_covering).count())
+        self.summary(
+            findings,
+            is_covering
+                .iter()
+                .filter(|is_covering| **is_covering)
+                .count(),
+        )
     }
 
     fn matches(&self, place: usize) -> Vec<Match> {
         let ours = &self.ours[place];
         let alike = |a: &Phrase<'_>, b: &Phrase<'_>| a.similarity(b, self.options.lexical);
         let matches = self.theirs.iter().enumerate().map(|(explanation, theirs)| {
-            let (cause, effect) = (alike(&theirs.cause, &ours.cause), alike(&theirs.effect, &ours.effect));
-            let (to_effect, to_cause) = (alike(&theirs.cause, &ours.effect), alike(&theirs.effect, &ours.cause));
-            Match { explanation, same: cause.min(effect), swap: to_effect.min(to_cause), crossed: (to_effect - cause).min(to_cause - effect) }
+            let (cause, effect) = (
+                alike(&theirs.cause, &ours.cause),
+                alike(&theirs.effect, &ours.effect),
+            );
+            let (to_effect, to_cause) = (
+                alike(&theirs.cause, &ours.effect),
+                alike(&theirs.effect, &ours.cause),
+            );
+            Match {
+                explanation,
+                same: cause.min(effect),
+                swap: to_effect.min(to_cause),
+                crossed: (to_effect - cause).min(to_cause - effect),
+            }
         });
         matches.collect()
     }
 
     /// The best match decides; one that keeps the link wins over one that is hardly better.
-    fn verdict(&self, place: usize, matches: &[Match], keeping: &[f64]) -> (Verdict, Option<Match>) {
+    fn verdict(
+        &self,
+        place: usize,
+        matches: &[Match],
+        keeping: &[f64],
+    ) -> (Verdict, Option<Match>) {
         let options = self.options;
-        let best = matches.iter().copied().max_by(|a, b| a.best().total_cmp(&b.best()));
+        let best = matches
+            .iter()
+            .copied()
+            .max_by(|a, b| a.best().total_cmp(&b.best()));
         let Some(best) = best.filter(|best| best.best() >= options.tau) else {
             return (Verdict::Missing, None);
         };
         let near = matches
             .iter()
             .copied()
-            .filter(|found| found.best() >= options.tau && found.best() >= best.best() - options.near)
+            .filter(|found| {
+                found.best() >= options.tau && found.best() >= best.best() - options.near
+            })
             .find(|found| self.judged(place, *found, keeping) == Verdict::Covered);
         if let Some(found) = near {
             return (self.with_parity(place, found), Some(found));
@@ -244,26 +336,52 @@ impl Judge<'_> {
     }
 
     fn judged(&self, place: usize, found: Match, keeping: &[f64]) -> Verdict {
-        let (ours, theirs) = (&self.reference.links[place], &self.explanation.links[found.explanation]);
+        let (ours, theirs) = (
+            &self.reference.links[place],
+            &self.explanation.links[found.explanation],
+        );
         if found.swap > found.same + self.options.margin {
             // The order of telling proves nothing, and what is denied is not reversed.
-            let is_told = theirs.pattern != Pattern::Order && ours.pattern != Pattern::Concession && theirs.pattern != Pattern::Concession;
+            let is_told = theirs.pattern != Pattern::Order
+                && ours.pattern != Pattern::Concession
+                && theirs.pattern != Pattern::Concession;
             // A link that keeps another one of the reference better says that, and turns nothing round.
             let (a, b) = (&self.ours[place], &self.theirs[found.explanation]);
-            let is_bare = [&a.cause, &a.effect, &b.cause, &b.effect].iter().any(|phrase| phrase.is_bare());
-            let is_reversed = (is_told || self.options.order) && found.crossed > self.options.margin && !is_bare && !self.parity_differs(place, found) && found.swap > keeping[found.explanation];
-            return if is_reversed { Verdict::Reversed } else { Verdict::Missing };
+            let is_bare = [&a.cause, &a.effect, &b.cause, &b.effect]
+                .iter()
+                .any(|phrase| phrase.is_bare());
+            let is_reversed = (is_told || self.options.order)
+                && found.crossed > self.options.margin
+                && !is_bare
+                && !self.parity_differs(place, found)
+                && found.swap > keeping[found.explanation];
+            return if is_reversed {
+                Verdict::Reversed
+            } else {
+                Verdict::Missing
+            };
         }
-        if ours.is_negated != theirs.is_negated { Verdict::Contradicted } else { Verdict::Covered }
+        if ours.is_negated == theirs.is_negated {
+            Verdict::Covered
+        } else {
+            Verdict::Contradicted
+        }
     }
 
     fn with_parity(&self, place: usize, found: Match) -> Verdict {
-        if self.options.parity && self.parity_differs(place, found) { Verdict::PolarityDiffers } else { Verdict::Covered }
+        if self.options.parity && self.parity_differs(place, found) {
+            Verdict::PolarityDiffers
+        } else {
+            Verdict::Covered
+        }
     }
 
     /// Whether one of the links has one negation more inside its sides.
     fn parity_differs(&self, place: usize, found: Match) -> bool {
-        let (ours, theirs) = (&self.reference.links[place], &self.explanation.links[found.explanation]);
+        let (ours, theirs) = (
+            &self.reference.links[place],
+            &self.explanation.links[found.explanation],
+        );
         let inner = |link: &Link| negators(&link.cause) + negators(&link.effect);
         inner(ours) % 2 != inner(theirs) % 2
     }
@@ -281,19 +399,27 @@ impl Judge<'_> {
     /// Reference A to B and B to C, explanation only A to C: the step through B is skipped.
     fn skips(&self, findings: &mut [Finding]) {
         let (options, links) = (self.options, self.reference.links);
-        let alike = |a: &Phrase<'_>, b: &Phrase<'_>| a.similarity(b, options.lexical) >= options.tau;
+        let alike =
+            |a: &Phrase<'_>, b: &Phrase<'_>| a.similarity(b, options.lexical) >= options.tau;
         for first in 0..links.len() {
             for second in 0..links.len() {
-                let open = |place: usize, findings: &[Finding]| findings[place].verdict == Verdict::Missing && !links[place].is_negated;
+                let open = |place: usize, findings: &[Finding]| {
+                    findings[place].verdict == Verdict::Missing && !links[place].is_negated
+                };
                 if first == second || !open(first, findings) && !open(second, findings) {
                     continue;
                 }
-                let is_chain = alike(&self.ours[first].effect, &self.ours[second].cause) && !alike(&self.ours[first].cause, &self.ours[second].effect);
+                let is_chain = alike(&self.ours[first].effect, &self.ours[second].cause)
+                    && !alike(&self.ours[first].cause, &self.ours[second].effect);
                 let jump = (0..self.theirs.len()).find(|&place| {
                     let (jump, link) = (&self.theirs[place], &self.explanation.links[place]);
-                    !link.is_negated && alike(&jump.cause, &self.ours[first].cause) && alike(&jump.effect, &self.ours[second].effect)
+                    !link.is_negated
+                        && alike(&jump.cause, &self.ours[first].cause)
+                        && alike(&jump.effect, &self.ours[second].effect)
                 });
-                let (true, Some(jump)) = (is_chain, jump) else { continue };
+                let (true, Some(jump)) = (is_chain, jump) else {
+                    continue;
+                };
                 for place in [first, second] {
                     if open(place, findings) {
                         findings[place].verdict = Verdict::Skipped;
@@ -305,7 +431,12 @@ impl Judge<'_> {
     }
 
     fn summary(&self, findings: Vec<Finding>, covering: usize) -> Comparison {
-        let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+        let count = |verdict: Verdict| {
+            findings
+                .iter()
+                .filter(|finding| finding.verdict == verdict)
+                .count()
+        };
         let covered = count(Verdict::Covered) + count(Verdict::PolarityDiffers);
         let (reversed, contradicted) = (count(Verdict::Reversed), count(Verdict::Contradicted));
         let judged = covered + reversed + contradicted;
@@ -317,10 +448,18 @@ impl Judge<'_> {
             _ => None,
         };
         let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
-        let a_sentence = |links: usize, sentences: &[String]| if sentences.is_empty() { 0.0 } else { links as f64 / sentences.len() as f64 };
+        let a_sentence = |links: usize, sentences: &[String]| {
+            if sentences.is_empty() {
+                0.0
+            } else {
+                links as f64 / sentences.len() as f64
+            }
+        };
         Comparison {
             reference_links,
             prediction_links,
+            reference_links_by_order: by_order(self.reference.links),
+            prediction_links_by_order: by_order(self.explanation.links),
             covered,
             missing: count(Verdict::Missing),
             unsupported: count(Verdict::Unsupported),
@@ -338,8 +477,19 @@ impl Judge<'_> {
     }
 }
 
+fn by_order(links: &[Link]) -> usize {
+    links
+        .iter()
+        .filter(|link| link.pattern == Pattern::Order)
+        .count()
+}
+
 fn stated(text: &Linked<'_>, place: usize) -> Stated {
     let link = text.links[place].clone();
-    let sentence = text.sentences.get(link.sentence).cloned().unwrap_or_default();
+    let sentence = text
+        .sentences
+        .get(link.sentence)
+        .cloned()
+        .unwrap_or_default();
     Stated { link, sentence }
 }

@@ -36,16 +36,31 @@ pub struct Differences {
 
 /// Looks at each sentence of the explanation beside its best partner (place and cosine), where
 /// their cosine reaches [`ALIGNED`].
-pub fn differences(explanation: &[String], reference: &[String], partners: &[(usize, f64)]) -> Differences {
+pub fn differences(
+    explanation: &[String],
+    reference: &[String],
+    partners: &[(usize, f64)],
+) -> Differences {
     let mut all = Differences::default();
     let mut n = 0;
     for (place, (sentence, &(partner, cosine))) in explanation.iter().zip(partners).enumerate() {
-        let Some(other) = reference.get(partner).filter(|_| cosine >= ALIGNED) else { continue };
+        let Some(other) = reference.get(partner).filter(|_| cosine >= ALIGNED) else {
+            continue;
+        };
         all.aligned += 1;
-        let (of_numbers, of_negation) = (values(sentence) != values(other), negators(sentence) % 2 != negators(other) % 2);
+        let (of_numbers, of_negation) = (
+            values(sentence) != values(other),
+            negators(sentence) % 2 != negators(other) % 2,
+        );
         n += usize::from(of_numbers) + usize::from(of_negation);
         if of_numbers || of_negation {
-            all.found.push(Difference { explanation: place, reference: partner, cosine, numbers: of_numbers, negation: of_negation });
+            all.found.push(Difference {
+                explanation: place,
+                reference: partner,
+                cosine,
+                numbers: of_numbers,
+                negation: of_negation,
+            });
         }
     }
     all.fidelity = (all.aligned > 0).then(|| 1.0 - n as f64 / (2 * all.aligned) as f64);
@@ -53,7 +68,10 @@ pub fn differences(explanation: &[String], reference: &[String], partners: &[(us
 }
 
 fn values(sentence: &str) -> Vec<String> {
-    let mut values: Vec<String> = numbers(sentence).into_iter().map(|number| number.value).collect();
+    let mut values: Vec<String> = numbers(sentence)
+        .into_iter()
+        .map(|number| number.value)
+        .collect();
     values.sort();
     values
 }
@@ -64,11 +82,19 @@ mod tests {
 
     #[test]
     fn numbers_and_negations_are_compared_in_aligned_sentences_only() {
-        let text = |sentences: &[&str]| sentences.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let text = |sentences: &[&str]| {
+            sentences
+                .iter()
+                .map(|s| (*s).to_owned())
+                .collect::<Vec<_>>()
+        };
         let reference = text(&["It rose by 3 metres.", "They did not leave.", "It rained."]);
         let explanation = text(&["It rose by 4 metres.", "They left.", "It never rained."]);
         let found = differences(&explanation, &reference, &[(0, 0.9), (1, 0.7), (2, 0.5)]);
-        assert_eq!((found.aligned, found.found.len(), found.fidelity), (2, 2, Some(0.5)));
+        assert_eq!(
+            (found.aligned, found.found.len(), found.fidelity),
+            (2, 2, Some(0.5))
+        );
         assert!(found.found[0].numbers && found.found[1].negation);
         assert_eq!(differences(&[], &reference, &[]).fidelity, None);
     }

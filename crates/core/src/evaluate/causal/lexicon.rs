@@ -47,7 +47,14 @@ impl Kind {
     }
 
     pub(super) fn is_verb(self) -> bool {
-        matches!(self, Self::CauseVerb | Self::DenialVerb | Self::EffectVerb | Self::DeniedEffectVerb | Self::AttributionVerb)
+        matches!(
+            self,
+            Self::CauseVerb
+                | Self::DenialVerb
+                | Self::EffectVerb
+                | Self::DeniedEffectVerb
+                | Self::AttributionVerb
+        )
     }
 }
 
@@ -119,19 +126,37 @@ pub struct Lexicon {
 
 impl Lexicon {
     /// Reads the embedded file.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads the whole file.
     pub fn new(width: Width) -> Self {
-        let mut lexicon = Self { width, version: 0, items: HashMap::new(), forms: HashMap::new(), bases: HashMap::new(), strong: HashSet::new() };
+        let mut lexicon = Self {
+            width,
+            version: 0,
+            items: HashMap::new(),
+            forms: HashMap::new(),
+            bases: HashMap::new(),
+            strong: HashSet::new(),
+        };
         let mut section = ("", "");
         let mut irregular: HashMap<&str, [&str; 2]> = HashMap::new();
         let mut entries = Vec::new();
-        for line in FILE.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in FILE
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             if let Some(version) = line.strip_prefix("version = ") {
                 lexicon.version = version.parse().expect("a test reads the whole file");
             } else if let Some(header) = line.strip_prefix('[') {
                 let header = header.trim_end_matches(']');
                 section = header.split_once(' ').unwrap_or((header, ""));
             } else {
-                let items = line.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let items = line
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
                 if section.0 == "irregular" {
                     irregular.extend(items.map(|item| {
                         let mut words = item.split(' ');
@@ -225,9 +250,17 @@ fn inflected(base: &str, irregular: &HashMap<&str, [&str; 2]>) -> Vec<(String, F
     if base == "be" {
         let form = |word: &str, form: Form| (word.to_owned(), Forms(form as u8));
         return vec![
-            form("be", Form::Base), form("is", Form::Third), form("are", Form::Base), form("was", Form::Past), form("were", Form::Past),
-            form("being", Form::Ing), form("been", Form::Participle), form("isn't", Form::Third), form("aren't", Form::Base),
-            form("wasn't", Form::Past), form("weren't", Form::Past),
+            form("be", Form::Base),
+            form("is", Form::Third),
+            form("are", Form::Base),
+            form("was", Form::Past),
+            form("were", Form::Past),
+            form("being", Form::Ing),
+            form("been", Form::Participle),
+            form("isn't", Form::Third),
+            form("aren't", Form::Base),
+            form("wasn't", Form::Past),
+            form("weren't", Form::Past),
         ];
     }
     let stem = past_stem(base);
@@ -239,14 +272,20 @@ fn inflected(base: &str, irregular: &HashMap<&str, [&str; 2]>) -> Vec<(String, F
     let ing = match (base.strip_suffix('e'), past.strip_suffix("ed")) {
         _ if base.ends_with("ie") => format!("{}ying", &base[..base.len() - 2]),
         (Some(root), _) if !base.ends_with("ee") && !base.ends_with("ye") => format!("{root}ing"),
-        (_, Some(root)) if root.len() == base.len() + 1 && root.starts_with(base) => format!("{root}ing"),
+        (_, Some(root)) if root.len() == base.len() + 1 && root.starts_with(base) => {
+            format!("{root}ing")
+        }
         _ if doubles(base) => format!("{base}{}ing", &base[base.len() - 1..]),
         _ => format!("{base}ing"),
     };
     let mut all: Vec<(String, Forms)> = Vec::new();
     let third = third_person(base);
     for (word, form) in [
-        (base.to_owned(), Form::Base), (third, Form::Third), (ing, Form::Ing), (past, Form::Past), (participle, Form::Participle),
+        (base.to_owned(), Form::Base),
+        (third, Form::Third),
+        (ing, Form::Ing),
+        (past, Form::Past),
+        (participle, Form::Participle),
     ] {
         match all.iter_mut().find(|(known, _)| *known == word) {
             Some((_, forms)) => forms.0 |= form as u8,
@@ -265,7 +304,9 @@ fn third_person(base: &str) -> String {
     {
         return format!("{root}ies");
     }
-    let hisses = ["s", "x", "z", "ch", "sh", "o"].iter().any(|end| base.ends_with(end));
+    let hisses = ["s", "x", "z", "ch", "sh", "o"]
+        .iter()
+        .any(|end| base.ends_with(end));
     format!("{base}{}", if hisses { "es" } else { "s" })
 }
 
@@ -307,7 +348,10 @@ mod tests {
         let (core, wide) = (Lexicon::new(Width::Core), Lexicon::new(Width::Wide));
         assert!(core.name().starts_with("en-core-"));
         for (word, items) in &core.items {
-            assert!(items.iter().all(|item| wide.items(word).contains(item)), "{word}");
+            assert!(
+                items.iter().all(|item| wide.items(word).contains(item)),
+                "{word}"
+            );
         }
         assert!(core.items("weaken").is_empty() && !wide.items("weaken").is_empty());
     }
@@ -325,8 +369,15 @@ mod tests {
     }
 
     fn check(base: &str, expected: &str) {
-        let irregular = HashMap::from([("make", ["made", "made"]), ("wear", ["wore", "worn"]), ("cut", ["cut", "cut"])]);
-        let forms: Vec<String> = inflected(base, &irregular).into_iter().map(|(form, _)| form).collect();
+        let irregular = HashMap::from([
+            ("make", ["made", "made"]),
+            ("wear", ["wore", "worn"]),
+            ("cut", ["cut", "cut"]),
+        ]);
+        let forms: Vec<String> = inflected(base, &irregular)
+            .into_iter()
+            .map(|(form, _)| form)
+            .collect();
         assert_eq!(forms.join(" "), expected);
     }
 }

@@ -51,7 +51,10 @@ pub enum Pattern {
 impl Pattern {
     /// Whether the words say outright that one thing brings about the other.
     pub fn is_explicit(self) -> bool {
-        matches!(self, Self::Verb | Self::Noun | Self::Clause | Self::Phrase | Self::Result)
+        matches!(
+            self,
+            Self::Verb | Self::Noun | Self::Clause | Self::Phrase | Self::Result
+        )
     }
 }
 
@@ -71,7 +74,14 @@ pub fn extract(sentences: &[String], lexicon: &Lexicon) -> Vec<Link> {
     for (at, sentence) in sentences.iter().enumerate() {
         // The search looks back and ahead, so a text without full stops is read in pieces.
         for tokens in tokens(sentence).chunks(MOST_TOKENS) {
-            let reader = Reader { sentence, tokens, lexicon, segments: segments(tokens, lexicon), at, before: before.as_deref() };
+            let reader = Reader {
+                sentence,
+                tokens,
+                lexicon,
+                segments: segments(tokens, lexicon),
+                at,
+                before: before.as_deref(),
+            };
             let (mut found, last) = reader.read();
             found.dedup();
             links.append(&mut found);
@@ -99,8 +109,16 @@ impl Reader<'_> {
             self.joined(place, &mut links);
             self.inside(place, &mut links);
         }
-        let last = self.segments.iter().rev().find(|segment| !segment.join.is_subordinate()).or(self.segments.last());
-        (links, last.and_then(|segment| self.text(std::slice::from_ref(&segment.range))))
+        let last = self
+            .segments
+            .iter()
+            .rev()
+            .find(|segment| !segment.join.is_subordinate())
+            .or(self.segments.last());
+        (
+            links,
+            last.and_then(|segment| self.text(std::slice::from_ref(&segment.range))),
+        )
     }
 
     /// The link between a segment and the one that it belongs to.
@@ -119,10 +137,15 @@ impl Reader<'_> {
             Join::And => (Pattern::Order, true),
             Join::First | Join::Main | Join::Comment => return,
         };
-        if segment.join == Join::And && (self.lexicon.width() == Width::Core || !self.is_clause(segment)) {
+        if segment.join == Join::And
+            && (self.lexicon.width() == Width::Core || !self.is_clause(segment))
+        {
             return;
         }
-        let main_after = self.segments.get(place + 1).filter(|next| segment.is_initial && next.join == Join::Main);
+        let main_after = self
+            .segments
+            .get(place + 1)
+            .filter(|next| segment.is_initial && next.join == Join::Main);
         let other = match main_after {
             Some(next) => Some(next.range.clone()),
             None if segment.is_initial && place > 0 => return,
@@ -131,17 +154,29 @@ impl Reader<'_> {
         };
         let other = match other {
             Some(range) => self.text(&[range]),
-            None if segment.join == Join::Result || (place == 0 && segment.join == Join::Cause) => self.before.map(str::to_owned),
+            None if segment.join == Join::Result || (place == 0 && segment.join == Join::Cause) => {
+                self.before.map(str::to_owned)
+            }
             None => None,
         };
-        let (Some(own), Some(other)) = (own, other) else { return };
-        let (cause, effect) = if is_effect { (other, own) } else { (own, other) };
+        let (Some(own), Some(other)) = (own, other) else {
+            return;
+        };
+        let (cause, effect) = if is_effect {
+            (other, own)
+        } else {
+            (own, other)
+        };
         links.push(Link {
             cause,
             effect,
             is_negated: segment.is_negated || pattern == Pattern::Concession,
             sentence: self.at,
-            connective: if pattern == Pattern::Order { String::new() } else { self.words(&segment.connective) },
+            connective: if pattern == Pattern::Order {
+                String::new()
+            } else {
+                self.words(&segment.connective)
+            },
             pattern,
         });
     }
@@ -162,16 +197,27 @@ impl Reader<'_> {
 
     /// Whether a clause after `but` says that it does not follow from what is before it.
     fn denies(&self, segment: &Segment) -> bool {
-        if self.tokens.get(segment.connective.start).is_some_and(|token| token.is("without")) {
+        if self
+            .tokens
+            .get(segment.connective.start)
+            .is_some_and(|token| token.is("without"))
+        {
             return true;
         }
         let words = &self.tokens[segment.range.clone()];
         words.iter().any(|token| {
-            (is_negator(token) && !token.is_any(&["without", "hardly", "scarcely"])) || token.word.ends_with("n't")
-                || token.is_any(&["anyway", "regardless", "still", "unaffected", "unchanged", "elsewhere", "independently", "unrelated", "unconnected", "nevertheless", "nonetheless", "irrespective"])
+            (is_negator(token) && !token.is_any("without hardly scarcely"))
+                || token.word.ends_with("n't")
+                || token.is_any(
+                    "anyway regardless still unaffected unchanged elsewhere independently \
+                    unrelated unconnected nevertheless nonetheless irrespective",
+                )
         }) || words.windows(2).any(|two| {
-            (two[0].is_any(&["other", "another", "different"]) && two[1].is_any(&["reason", "reasons", "cause", "causes", "account", "things", "ground", "grounds"]))
-                || (two[0].is("as") && two[1].is_any(&["ever", "before", "usual"])) || (two[0].is("the") && two[1].is("same")) || (two[0].is("would") && two[1].is("have"))
+            (two[0].is_any("other another different")
+                && two[1].is_any("reason reasons cause causes account things ground grounds"))
+                || (two[0].is("as") && two[1].is_any("ever before usual"))
+                || (two[0].is("the") && two[1].is("same"))
+                || (two[0].is("would") && two[1].is("have"))
         })
     }
 
@@ -184,15 +230,28 @@ impl Reader<'_> {
     /// The nearest main clause before a segment.
     fn main_before(&self, place: usize) -> Option<Range<usize>> {
         let before = &self.segments[..place];
-        let main = before.iter().rev().find(|segment| !segment.join.is_subordinate());
+        let main = before
+            .iter()
+            .rev()
+            .find(|segment| !segment.join.is_subordinate());
         main.or(before.last()).map(|segment| segment.range.clone())
     }
 
     /// The links that verbs and nouns make within a segment.
     fn inside(&self, place: usize, links: &mut Vec<Link>) {
         let segment = &self.segments[place];
-        for Predicate { cause, effect, connective, is_negated, is_noun } in predicates(self.tokens, &segment.range, self.lexicon) {
-            let (Some(cause), Some(effect)) = (self.side(place, &cause), self.side(place, &effect)) else { continue };
+        for Predicate {
+            cause,
+            effect,
+            connective,
+            is_negated,
+            is_noun,
+        } in predicates(self.tokens, &segment.range, self.lexicon)
+        {
+            let (Some(cause), Some(effect)) = (self.side(place, &cause), self.side(place, &effect))
+            else {
+                continue;
+            };
             if cause == effect {
                 continue;
             }
@@ -203,7 +262,11 @@ impl Reader<'_> {
                 is_negated,
                 sentence: self.at,
                 connective: self.words(&connective),
-                pattern: if is_noun { Pattern::Noun } else { Pattern::Verb },
+                pattern: if is_noun {
+                    Pattern::Noun
+                } else {
+                    Pattern::Verb
+                },
             });
         }
     }
@@ -211,17 +274,28 @@ impl Reader<'_> {
     /// The text of a side; what it stands for, if it is empty or a bare pronoun.
     fn side(&self, place: usize, ranges: &[Range<usize>]) -> Option<String> {
         let words = ranges.iter().flat_map(|range| &self.tokens[range.clone()]);
-        let content = words.clone().filter(|token| !token.is_mark() && !is_adverb(token));
+        let content = words
+            .clone()
+            .filter(|token| !token.is_mark() && !is_adverb(token));
         let stands_for = |token: &Token| {
-            token.is_any(&["which", "this", "that", "it", "these", "they", "those", "them", "what", "is", "was", "a", "thing", "fact", "process", "and", "all", "to", "had", "has", "have", "would", "will", "can", "could", "may", "in", "by", "turn", "not"])
+            token.is_any(
+                "which this that it these they those them what is was a thing fact process and \
+                all to had has have would will can could may in by turn not",
+            )
         };
         let n = content.clone().count();
         // Who does something is no event.
-        if n > 0 && content.clone().all(|token| token.is_any(&["he", "she", "i", "we", "you", "who", "him", "her", "us", "me"])) {
+        if n > 0
+            && content
+                .clone()
+                .all(|token| token.is_any("he she i we you who him her us me"))
+        {
             return None;
         }
         if n == 0 || (n <= 3 && content.clone().all(stands_for)) {
-            let range = self.main_before(place).or_else(|| self.subject_before(place));
+            let range = self
+                .main_before(place)
+                .or_else(|| self.subject_before(place));
             return match range {
                 Some(range) => self.text(&[range]),
                 None => self.before.map(str::to_owned),
@@ -231,7 +305,9 @@ impl Reader<'_> {
     }
 
     fn subject_before(&self, place: usize) -> Option<Range<usize>> {
-        place.checked_sub(1).map(|place| self.segments[place].range.clone())
+        place
+            .checked_sub(1)
+            .map(|place| self.segments[place].range.clone())
     }
 
     /// The words of some ranges, without function words at both ends.
@@ -240,35 +316,58 @@ impl Reader<'_> {
         for (n, range) in ranges.iter().enumerate() {
             let trimmed = self.trimmed(range.clone(), n == 0);
             if !trimmed.is_empty() {
-                pieces.push(&self.sentence[self.tokens[trimmed.start].start..self.tokens[trimmed.end - 1].end]);
+                pieces.push(
+                    &self.sentence
+                        [self.tokens[trimmed.start].start..self.tokens[trimmed.end - 1].end],
+                );
             }
         }
-        (!pieces.is_empty()).then(|| pieces.join(" ").split_whitespace().collect::<Vec<_>>().join(" "))
+        (!pieces.is_empty()).then(|| {
+            pieces
+                .join(" ")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
     }
 
     fn trimmed(&self, range: Range<usize>, is_first: bool) -> Range<usize> {
-        const LEADING: &[&str] = &[
-            "the", "a", "an", "and", "but", "or", "so", "that", "this", "these", "those", "its", "is", "was", "then", "also", "to", "of", "such", "there",
-            "what", "which", "it's", "for", "by", "as", "been", "being", "are", "were",
-        ];
-        const TRAILING: &[&str] = &["and", "but", "or", "that", "is", "was", "are", "were", "the", "a", "an", "to", "of", "which", "who", "be", "been", "being", "by", "as", "what", "so", "has", "have", "had", "it", "did", "does", "do"];
+        const LEADING: &str = "the a an and but or so that this these those its is was then also to of such there what \
+    which it's for by as been being are were";
+        const TRAILING: &str = "and but or that is was are were the a an to of which who be been being by as what so has \
+    have had it did does do";
         let Range { mut start, mut end } = range;
-        while start < end && (self.tokens[start].is_mark() || (is_first && self.tokens[start].is_any(LEADING)) || (!is_first && self.tokens[start].is_mark())) {
+        while start < end
+            && (self.tokens[start].is_mark()
+                || (is_first && self.tokens[start].is_any(LEADING))
+                || (!is_first && self.tokens[start].is_mark()))
+        {
             start += 1;
         }
-        while end > start && (self.tokens[end - 1].is_mark() || self.tokens[end - 1].is_any(TRAILING)) {
+        while end > start
+            && (self.tokens[end - 1].is_mark() || self.tokens[end - 1].is_any(TRAILING))
+        {
             end -= 1;
         }
         start..end
     }
 
     fn words(&self, range: &Range<usize>) -> String {
-        self.tokens[range.clone()].iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" ")
+        self.tokens[range.clone()]
+            .iter()
+            .map(|token| token.word.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
 /// How many negating words a phrase holds; two texts with a different parity may contradict each other.
 pub(super) fn negators(text: &str) -> usize {
     let tokens = tokens(text);
-    tokens.iter().filter(|token| (is_negator(token) || token.word.ends_with("n't")) && !is_preposition(token)).count()
+    tokens
+        .iter()
+        .filter(|token| {
+            (is_negator(token) || token.word.ends_with("n't")) && !is_preposition(token)
+        })
+        .count()
 }

@@ -71,12 +71,17 @@ pub fn contrasts(kinds: &BTreeSet<String>, good: &[&str]) -> Vec<(String, String
 }
 
 fn distance(kind: &str) -> Option<&str> {
-    kind.rsplit_once('_').map(|(_, distance)| distance).filter(|distance| ["close", "far"].contains(distance))
+    kind.rsplit_once('_')
+        .map(|(_, distance)| distance)
+        .filter(|distance| ["close", "far"].contains(distance))
 }
 
 /// One row a metric, in alphabetical order.
 pub fn reactions(observations: &[Observation], pairs: &[(String, String)]) -> Vec<Reaction> {
-    let metrics: BTreeSet<&String> = observations.iter().flat_map(|observation| observation.values.keys()).collect();
+    let metrics: BTreeSet<&String> = observations
+        .iter()
+        .flat_map(|observation| observation.values.keys())
+        .collect();
     let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
     for observation in observations {
         *totals.entry(&observation.kind).or_default() += 1;
@@ -84,20 +89,38 @@ pub fn reactions(observations: &[Observation], pairs: &[(String, String)]) -> Ve
     let row = |metric: &String| {
         let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for observation in observations {
-            if let Some(value) = observation.values.get(metric).filter(|value| value.is_finite()) {
+            if let Some(value) = observation
+                .values
+                .get(metric)
+                .filter(|value| value.is_finite())
+            {
                 values.entry(&observation.kind).or_default().push(*value);
             }
         }
         let mean = |(kind, values): (&&str, &Vec<f64>)| {
             let n = values.len();
-            let mean = Mean { mean: values.iter().sum::<f64>() / n as f64, n, unscored: totals[kind] - n };
+            let mean = Mean {
+                mean: values.iter().sum::<f64>() / n as f64,
+                n,
+                unscored: totals[kind] - n,
+            };
             ((*kind).to_owned(), mean)
         };
         let contrast = |(good, bad): &(String, String)| {
             let (ours, theirs) = (values.get(good.as_str())?, values.get(bad.as_str())?);
-            Some(Contrast { good: good.clone(), bad: bad.clone(), auc: auc(ours, theirs)?, n_good: ours.len(), n_bad: theirs.len() })
+            Some(Contrast {
+                good: good.clone(),
+                bad: bad.clone(),
+                auc: auc(ours, theirs)?,
+                n_good: ours.len(),
+                n_bad: theirs.len(),
+            })
         };
-        Reaction { metric: metric.clone(), means: values.iter().map(mean).collect(), contrasts: pairs.iter().filter_map(contrast).collect() }
+        Reaction {
+            metric: metric.clone(),
+            means: values.iter().map(mean).collect(),
+            contrasts: pairs.iter().filter_map(contrast).collect(),
+        }
     };
     metrics.into_iter().map(row).collect()
 }
@@ -161,19 +184,27 @@ impl Share {
 /// Counts over versions: item, kind of version, and its comparison with the reference.
 ///
 /// `good` names the kinds that keep every link.
-pub fn detection<'a>(versions: impl IntoIterator<Item = (&'a str, &'a str, &'a Comparison)>, good: &[&str]) -> Detection {
+pub fn detection<'a>(
+    versions: impl IntoIterator<Item = (&'a str, &'a str, &'a Comparison)>,
+    good: &[&str],
+) -> Detection {
     let mut all = Detection::default();
     let mut seen = BTreeSet::new();
     for (item, kind, comparison) in versions {
         if seen.insert(item) {
             all.found.count(comparison.reference_links > 0);
         }
-        let count = |shares: &mut BTreeMap<String, Share>, is_part| shares.entry(kind.to_owned()).or_default().count(is_part);
+        let count = |shares: &mut BTreeMap<String, Share>, is_part| {
+            shares.entry(kind.to_owned()).or_default().count(is_part);
+        };
         count(&mut all.reversed, comparison.reversed > 0);
         count(&mut all.contradicted, comparison.contradicted > 0);
         count(&mut all.judged, comparison.fidelity.is_some());
         if good.contains(&kind) {
-            count(&mut all.false_alarms, comparison.reversed + comparison.contradicted > 0);
+            count(
+                &mut all.false_alarms,
+                comparison.reversed + comparison.contradicted > 0,
+            );
         }
     }
     all
@@ -185,13 +216,30 @@ mod tests {
 
     #[test]
     fn distances_are_told_apart() {
-        check(&["same_close", "same_far", "reversed_close", "reversed_far", "other_cause"], &["same_close", "same_far"], "same_close>other_cause same_close>reversed_close same_far>other_cause same_far>reversed_far");
-        check(&["paraphrase", "reverse", "drop"], &["paraphrase"], "paraphrase>drop paraphrase>reverse");
+        check(
+            &[
+                "same_close",
+                "same_far",
+                "reversed_close",
+                "reversed_far",
+                "other_cause",
+            ],
+            &["same_close", "same_far"],
+            "same_close>other_cause same_close>reversed_close same_far>other_cause same_far>reversed_far",
+        );
+        check(
+            &["paraphrase", "reverse", "drop"],
+            &["paraphrase"],
+            "paraphrase>drop paraphrase>reverse",
+        );
     }
 
     fn check(kinds: &[&str], good: &[&str], expected: &str) {
         let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-        let pairs: Vec<String> = contrasts(&kinds, good).into_iter().map(|(good, bad)| format!("{good}>{bad}")).collect();
+        let pairs: Vec<String> = contrasts(&kinds, good)
+            .into_iter()
+            .map(|(good, bad)| format!("{good}>{bad}"))
+            .collect();
         assert_eq!(pairs.join(" "), expected);
     }
 
@@ -200,19 +248,63 @@ mod tests {
         let observation = |kind: &str, value: Option<f64>| Observation {
             item: "a".to_owned(),
             kind: kind.to_owned(),
-            values: value.map(|value| ("cec".to_owned(), value)).into_iter().collect(),
+            values: value
+                .map(|value| ("cec".to_owned(), value))
+                .into_iter()
+                .collect(),
         };
-        let all = [observation("same", Some(1.0)), observation("same", None), observation("reverse", Some(0.5))];
+        let all = [
+            observation("same", Some(1.0)),
+            observation("same", None),
+            observation("reverse", Some(0.5)),
+        ];
         let rows = reactions(&all, &[("same".to_owned(), "reverse".to_owned())]);
-        assert_eq!(rows[0].means["same"], Mean { mean: 1.0, n: 1, unscored: 1 });
-        assert_eq!((rows[0].contrasts[0].auc, rows[0].contrasts[0].n_good), (1.0, 1));
+        assert_eq!(
+            rows[0].means["same"],
+            Mean {
+                mean: 1.0,
+                n: 1,
+                unscored: 1
+            }
+        );
+        assert_eq!(
+            (rows[0].contrasts[0].auc, rows[0].contrasts[0].n_good),
+            (1.0, 1)
+        );
         assert_eq!(auc(&[], &[1.0]), None);
     }
 
     #[test]
     fn shares_count_each_reference_once() {
-        let (kept, turned) = (Comparison { reference_links: 1, covered: 1, fidelity: Some(1.0), ..Default::default() }, Comparison { reference_links: 1, reversed: 1, fidelity: Some(0.0), ..Default::default() });
-        let found = detection([("a", "same", &kept), ("a", "reversed", &turned), ("b", "same", &turned)], &["same"]);
-        assert_eq!((found.found.whole, found.false_alarms["same"].percent(), found.reversed["reversed"].percent()), (2, Some(50.0), Some(100.0)));
+        let (kept, turned) = (
+            Comparison {
+                reference_links: 1,
+                covered: 1,
+                fidelity: Some(1.0),
+                ..Default::default()
+            },
+            Comparison {
+                reference_links: 1,
+                reversed: 1,
+                fidelity: Some(0.0),
+                ..Default::default()
+            },
+        );
+        let found = detection(
+            [
+                ("a", "same", &kept),
+                ("a", "reversed", &turned),
+                ("b", "same", &turned),
+            ],
+            &["same"],
+        );
+        assert_eq!(
+            (
+                found.found.whole,
+                found.false_alarms["same"].percent(),
+                found.reversed["reversed"].percent()
+            ),
+            (2, Some(50.0), Some(100.0))
+        );
     }
 }

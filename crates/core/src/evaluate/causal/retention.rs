@@ -6,10 +6,8 @@ use super::number::numbers;
 use super::token::{Token, is_determiner, is_preposition, is_pronoun, tokens};
 
 /// Months and days of the week; `may` and `march` count only with a capital letter.
-const DATES: &[&str] = &[
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "monday", "tuesday",
-    "wednesday", "thursday", "friday", "saturday", "sunday",
-];
+const DATES: &str = "january february march april may june july august september october november december \
+    monday tuesday wednesday thursday friday saturday sunday";
 
 /// What was there and what is left of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,19 +42,52 @@ pub struct Retention {
 /// ```
 pub fn retention(reference: &[String], explanation: &[String]) -> Retention {
     let (ours, theirs) = (Particulars::of(reference), Particulars::of(explanation));
-    let said: Vec<String> = explanation.iter().flat_map(|sentence| tokens(sentence)).map(|token| bare(&token.word).to_owned()).collect();
-    let has_name = |name: &String| name.to_lowercase().split(' ').all(|word| said.iter().any(|other| other == bare(word)));
+    let said: Vec<String> = explanation
+        .iter()
+        .flat_map(|sentence| tokens(sentence))
+        .map(|token| bare(&token.word).to_owned())
+        .collect();
+    let has_name = |name: &String| {
+        name.to_lowercase()
+            .split(' ')
+            .all(|word| said.iter().any(|other| other == bare(word)))
+    };
     Retention {
-        numbers: kept(&ours.numbers, |(value, _)| theirs.numbers.iter().any(|(other, _)| other == value) || theirs.dates.contains(value), |(_, text)| text.clone()),
-        dates: kept(&ours.dates, |date| theirs.dates.iter().any(|other| other.eq_ignore_ascii_case(date)), Clone::clone),
+        numbers: kept(
+            &ours.numbers,
+            |(value, _)| {
+                theirs.numbers.iter().any(|(other, _)| other == value)
+                    || theirs.dates.contains(value)
+            },
+            |(_, text)| text.clone(),
+        ),
+        dates: kept(
+            &ours.dates,
+            |date| {
+                theirs
+                    .dates
+                    .iter()
+                    .any(|other| other.eq_ignore_ascii_case(date))
+            },
+            Clone::clone,
+        ),
         names: kept(&ours.names, has_name, Clone::clone),
     }
 }
 
 fn kept<T>(ours: &[T], is_kept: impl Fn(&T) -> bool, text: impl Fn(&T) -> String) -> Kept {
-    let lost: Vec<String> = ours.iter().filter(|item| !is_kept(item)).map(text).collect();
+    let lost: Vec<String> = ours
+        .iter()
+        .filter(|item| !is_kept(item))
+        .map(text)
+        .collect();
     let (total, n) = (ours.len(), ours.len() - lost.len());
-    Kept { total, kept: n, share: (total > 0).then(|| n as f64 / total as f64), lost }
+    Kept {
+        total,
+        kept: n,
+        share: (total > 0).then(|| n as f64 / total as f64),
+        lost,
+    }
 }
 
 /// The different particulars of a text, in the order in which they come.
@@ -89,12 +120,16 @@ impl Particulars {
         let tokens = tokens(sentence);
         let mut at = 0;
         while at < tokens.len() {
-            let length = tokens[at..].iter().take_while(|token| token.is_capital).count();
+            let length = tokens[at..]
+                .iter()
+                .take_while(|token| token.is_capital)
+                .count();
             if length == 0 {
                 at += 1;
                 continue;
             }
-            let opens = tokens[..at].iter().all(Token::is_mark) || at > 0 && tokens[at - 1].is_any(&[":", "\"", "\u{201c}"]);
+            let opens = tokens[..at].iter().all(Token::is_mark)
+                || at > 0 && tokens[at - 1].is_any(": \" \u{201c}");
             let run = &tokens[at..at + length];
             at += length;
             let mut run: Vec<&Token> = run.iter().collect();
@@ -105,9 +140,14 @@ impl Particulars {
             for token in run.iter().filter(|token| token.is_any(DATES)) {
                 push(&mut self.dates, capitalised(&token.word));
             }
-            run.retain(|token| !token.is_any(DATES) && !token.is("i") && !token.word.starts_with("i'"));
+            run.retain(|token| {
+                !token.is_any(DATES) && !token.is("i") && !token.word.starts_with("i'")
+            });
             if !run.is_empty() {
-                let words: Vec<&str> = run.iter().map(|token| bare(&sentence[token.start..token.end])).collect();
+                let words: Vec<&str> = run
+                    .iter()
+                    .map(|token| bare(&sentence[token.start..token.end]))
+                    .collect();
                 push(&mut self.names, words.join(" "));
             }
         }
@@ -122,20 +162,34 @@ fn push(list: &mut Vec<String>, item: String) {
 
 /// Without the possessive ending.
 fn bare(word: &str) -> &str {
-    word.strip_suffix("'s").or_else(|| word.strip_suffix("\u{2019}s")).unwrap_or(word)
+    word.strip_suffix("'s")
+        .or_else(|| word.strip_suffix("\u{2019}s"))
+        .unwrap_or(word)
 }
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 fn is_acronym(sentence: &str, token: &Token) -> bool {
-    sentence[token.start..token.end].chars().filter(|c| c.is_uppercase()).count() > 1
+    sentence[token.start..token.end]
+        .chars()
+        .filter(|c| c.is_uppercase())
+        .count()
+        > 1
 }
 
 fn is_common(token: &Token) -> bool {
-    is_determiner(token) || is_preposition(token) || is_pronoun(token) || token.is_any(&["when", "because", "since", "if", "after", "once", "although", "though", "while", "but", "and", "so", "had", "unless", "whenever", "wherever"])
+    is_determiner(token)
+        || is_preposition(token)
+        || is_pronoun(token)
+        || token.is_any(
+            "when because since if after once although though while but and so had unless \
+            whenever wherever",
+        )
 }
 
 #[cfg(test)]
@@ -153,21 +207,46 @@ mod tests {
 
     #[test]
     fn a_capital_at_the_start_of_a_sentence_is_no_name() {
-        check("Rain fell. The Elbe rose. It may rain.", "The Elbe rose.", "numbers 0/0 | dates 0/0 | names 1/1");
-        check("NATO met.", "They met.", "numbers 0/0 | dates 0/0 | names 0/1 NATO");
+        check(
+            "Rain fell. The Elbe rose. It may rain.",
+            "The Elbe rose.",
+            "numbers 0/0 | dates 0/0 | names 1/1",
+        );
+        check(
+            "NATO met.",
+            "They met.",
+            "numbers 0/0 | dates 0/0 | names 0/1 NATO",
+        );
     }
 
     #[test]
     fn an_empty_text_loses_all_and_has_nothing_to_keep() {
-        check("Rome fell in 476.", "", "numbers 0/1 476 | dates 0/0 | names 0/0");
+        check(
+            "Rome fell in 476.",
+            "",
+            "numbers 0/1 476 | dates 0/0 | names 0/0",
+        );
         check("", "Rome fell.", "numbers 0/0 | dates 0/0 | names 0/0");
     }
 
     fn check(reference: &str, explanation: &str, expected: &str) {
         let split = crate::evaluate::split::sentences;
         let kept = retention(&split(reference), &split(explanation));
-        let show = |name: &str, kept: &Kept| format!("{name} {}/{} {}", kept.kept, kept.total, kept.lost.join(", ")).trim_end().to_owned();
-        let shown = [show("numbers", &kept.numbers), show("dates", &kept.dates), show("names", &kept.names)];
+        let show = |name: &str, kept: &Kept| {
+            format!(
+                "{name} {}/{} {}",
+                kept.kept,
+                kept.total,
+                kept.lost.join(", ")
+            )
+            .trim_end()
+            .to_owned()
+        };
+        let shown = [
+            show("numbers", &kept.numbers),
+            show("dates", &kept.dates),
+            show("names", &kept.names),
+        ];
         assert_eq!(shown.join(" | "), expected);
     }
 }

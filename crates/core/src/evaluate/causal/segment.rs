@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::lexicon::{Form, Item, Kind, Lexicon};
 use super::token::{
-    COMPARATIVES, Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary, is_preposition, is_pronoun,
+    Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary,
+    is_preposition,
 };
 
 /// How a segment stands to what is before it.
@@ -36,7 +37,10 @@ pub(super) enum Join {
 
 impl Join {
     pub(super) fn is_subordinate(self) -> bool {
-        matches!(self, Self::Cause | Self::Condition | Self::Setting | Self::Concession | Self::Phrase)
+        matches!(
+            self,
+            Self::Cause | Self::Condition | Self::Setting | Self::Concession | Self::Phrase
+        )
     }
 }
 
@@ -54,12 +58,25 @@ pub(super) struct Segment {
 
 /// Cuts a sentence into its segments.
 pub(super) fn segments(tokens: &[Token], lexicon: &Lexicon) -> Vec<Segment> {
-    Cutter { tokens, lexicon, segments: Vec::new(), degree: None, current: Segment::first() }.cut()
+    Cutter {
+        tokens,
+        lexicon,
+        segments: Vec::new(),
+        degree: None,
+        current: Segment::first(),
+    }
+    .cut()
 }
 
 impl Segment {
     fn first() -> Self {
-        Self { join: Join::First, is_initial: false, is_negated: false, range: 0..0, connective: 0..0 }
+        Self {
+            join: Join::First,
+            is_initial: false,
+            is_negated: false,
+            range: 0..0,
+            connective: 0..0,
+        }
     }
 }
 
@@ -73,9 +90,9 @@ pub(super) struct Cutter<'a> {
 }
 
 /// A connective at a place: how many tokens, and what it does.
-struct Cue {
-    n: usize,
-    join: Join,
+pub(super) struct Cue {
+    pub(super) n: usize,
+    pub(super) join: Join,
 }
 
 impl<'a> Cutter<'a> {
@@ -91,13 +108,27 @@ impl<'a> Cutter<'a> {
     /// Looks at one place; gives the next one to look at.
     fn step(&mut self, at: usize) -> usize {
         if self.degree == Some(at) {
-            self.open(at, Cue { n: 1, join: Join::Result });
+            self.open(
+                at,
+                &Cue {
+                    n: 1,
+                    join: Join::Result,
+                },
+            );
             return at + 1;
         }
         if self.ends_initial(at) {
             self.close(at);
-            let start = if is_comma(&self.tokens[at]) { at + 1 } else { at };
-            self.current = Segment { join: Join::Main, range: start..start, ..Segment::first() };
+            let start = if is_comma(&self.tokens[at]) {
+                at + 1
+            } else {
+                at
+            };
+            self.current = Segment {
+                join: Join::Main,
+                range: start..start,
+                ..Segment::first()
+            };
             return at + 1;
         }
         if let Some(cue) = self.adverb(at) {
@@ -105,7 +136,7 @@ impl<'a> Cutter<'a> {
         }
         if let Some(cue) = self.connective(at).or_else(|| self.boundary(at)) {
             let next = at + cue.n;
-            self.open(at, cue);
+            self.open(at, &cue);
             return next;
         }
         at + 1
@@ -127,11 +158,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// Ends the current segment and begins one with this connective.
-    fn open(&mut self, at: usize, cue: Cue) {
+    fn open(&mut self, at: usize, cue: &Cue) {
         self.close(at);
         let was_empty = self.current.range.is_empty();
-        let is_after_negator = self.is_after_negator(at);
-        let is_initial = cue.join.is_subordinate() && (was_empty || self.follows_any(at, &["and", "but", "yet"]));
+        let is_after_negator = cue.n > 0 && self.is_after_negator(at);
+        let is_initial = cue.join.is_subordinate()
+            && (was_empty || self.follows_any(at, "and but yet") || self.tokens[at].is("and"));
         self.current = Segment {
             join: cue.join,
             is_initial,
@@ -150,13 +182,19 @@ impl<'a> Cutter<'a> {
     /// `not because`, but not `not only because`.
     fn is_after_negator(&self, at: usize) -> bool {
         let mut place = at;
-        while place > 0 && (is_adverb(&self.tokens[place - 1]) || self.tokens[place - 1].is_any(&["simply", "merely"])) {
-            if self.tokens[place - 1].is_any(&["only", "just"]) && place >= 2 && self.tokens[place - 2].is("not") {
+        while place > 0
+            && (is_adverb(&self.tokens[place - 1])
+                || self.tokens[place - 1].is_any("simply merely"))
+        {
+            if self.tokens[place - 1].is_any("only just")
+                && place >= 2
+                && self.tokens[place - 2].is("not")
+            {
                 return false;
             }
             place -= 1;
         }
-        place > 0 && self.tokens[place - 1].is_any(&["not", "never", "isn't", "wasn't", "hardly", "scarcely"])
+        place > 0 && self.tokens[place - 1].is_any("not never isn't wasn't hardly scarcely")
     }
 
     /// The tokens of a range, as far as there are any.
@@ -167,7 +205,9 @@ impl<'a> Cutter<'a> {
 
     /// Where the clause that begins at `at` ends at the latest: the next mark.
     pub(super) fn next_mark(&self, at: usize) -> usize {
-        (at..self.tokens.len()).find(|&at| self.tokens[at].is_mark() && !self.tokens[at].is("'")).unwrap_or(self.tokens.len())
+        (at..self.tokens.len())
+            .find(|&at| self.tokens[at].is_mark() && !self.tokens[at].is("'"))
+            .unwrap_or(self.tokens.len())
     }
 
     /// Whether there is a finite verb between `at` and the next mark.
@@ -178,27 +218,33 @@ impl<'a> Cutter<'a> {
     /// Whether the current segment has a finite verb before `at`.
     pub(super) fn clause_before(&self, at: usize) -> bool {
         let start = self.current.range.start.min(at);
-        self.is_second_predicate() && at > start || finite_verb(self.words(start..at), self.lexicon).is_some()
+        self.is_second_predicate() && at > start
+            || finite_verb(self.words(start..at), self.lexicon).is_some()
     }
 
     /// Whether the current segment begins with its verb: `and made the ice melt`.
     pub(super) fn is_second_predicate(&self) -> bool {
         let start = self.current.range.start;
-        self.current.join == Join::And && self.tokens.get(start).is_some_and(|token| {
-            let forms = self.lexicon.forms(&token.word);
-            is_finite_auxiliary(token) || forms.contains(Form::Past) || forms.contains(Form::Third)
-        })
+        self.current.join == Join::And
+            && self.tokens.get(start).is_some_and(|token| {
+                let forms = self.lexicon.forms(&token.word);
+                is_finite_auxiliary(token)
+                    || forms.contains(Form::Past)
+                    || forms.contains(Form::Third)
+            })
     }
 
     pub(super) fn is_empty_before(&self, at: usize) -> bool {
-        self.words(self.current.range.start.min(at)..at).iter().all(|token| is_glue(token) || token.is_mark())
+        self.words(self.current.range.start.min(at)..at)
+            .iter()
+            .all(|token| is_glue(token) || token.is_mark())
     }
 
     pub(super) fn before(&self, at: usize) -> Option<&'a Token> {
         at.checked_sub(1).map(|at| &self.tokens[at])
     }
 
-    pub(super) fn follows_any(&self, at: usize, words: &[&str]) -> bool {
+    pub(super) fn follows_any(&self, at: usize, words: &str) -> bool {
         self.before(at).is_some_and(|token| token.is_any(words))
     }
 
@@ -217,24 +263,33 @@ impl<'a> Cutter<'a> {
             return false;
         }
         if is_comma(&self.tokens[at]) {
-            let goes_on = self.after(at + 1).is_some_and(|next| next.is_any(&["and", "or", "who", "which", "where", "whose", "whom"]));
+            let goes_on = self
+                .after(at + 1)
+                .is_some_and(|next| next.is_any("and or who which where whose whom"));
             let rest = self.words(at + 1..self.tokens.len());
             let later = self.next_mark(at + 1);
             let is_half = self.tokens[segment.connective.start].is("the");
-            let is_list = finite_verb(inside, self.lexicon).is_none() && finite_verb(&rest[..later - at - 1], self.lexicon).is_none() && later + 1 < self.tokens.len();
+            let is_list = finite_verb(inside, self.lexicon).is_none()
+                && finite_verb(&rest[..later - at - 1], self.lexicon).is_none()
+                && later + 1 < self.tokens.len();
             return !goes_on && !is_list && (is_half || finite_verb(rest, self.lexicon).is_some());
         }
         let last = inside[inside.len() - 1].clone();
-        if !self.clause_follows(at) || is_preposition(&last) || is_determiner(&last) || last.is_any(&["and", "or", "not", "how", "all", "that", "what"]) {
+        if !self.clause_follows(at)
+            || is_preposition(&last)
+            || is_determiner(&last)
+            || last.is_any("and or not how all that what")
+        {
             return false;
         }
         if segment.join == Join::Phrase {
             // "Due to tinnitus many retired welders sleep lightly."
-            let begins = is_determiner(&self.tokens[at]) || self.tokens[at].is_any(&["they", "he", "she", "we", "it"]);
+            let begins =
+                is_determiner(&self.tokens[at]) || self.tokens[at].is_any("they he she we it");
             return begins && finite_verb(inside, self.lexicon).is_none();
         }
         // "because the maize was damp it bred weevils"
-        self.tokens[at].is_any(&["it", "they", "he", "she", "we", "i", "nobody", "everyone"])
+        self.tokens[at].is_any("it they he she we i nobody everyone")
             && finite_verb(inside, self.lexicon).is_some()
             && at + 1 < self.tokens.len()
             && is_finite(self.tokens, at + 1, self.lexicon)
@@ -244,17 +299,31 @@ impl<'a> Cutter<'a> {
     fn adverb(&mut self, at: usize) -> Option<usize> {
         let item = self.item(at, Kind::Result)?;
         let n = item.rest.len() + 1;
-        let is_last = self.after(at + n).is_none_or(|next| next.is_mark() || next.is("and"));
+        let is_last = self
+            .after(at + n)
+            .is_none_or(|next| next.is_mark() || next.is("and"));
         let is_empty = self.is_empty_before(at);
-        let can_be_effect = !self.current.join.is_subordinate() && self.current.join != Join::Result;
-        let floats = self.tokens[at].is_any(&["therefore", "thus", "hence", "consequently", "accordingly", "thereby"]) && n == 1;
-        let floats = floats || (n == 2 && self.tokens[at].is("in") && self.tokens[at + 1].is("turn"));
+        let can_be_effect =
+            !self.current.join.is_subordinate() && self.current.join != Join::Result;
+        let floats = self.tokens[at]
+            .is_any("therefore thus hence consequently accordingly thereby")
+            && n == 1;
+        let floats =
+            floats || (n == 2 && self.tokens[at].is("in") && self.tokens[at + 1].is("turn"));
         let is_middle = floats && !is_empty && !self.clause_before_aux(at);
-        let anaphor = self.tokens[at + n - 1].is_any(&["it", "this", "that", "them", "result", "consequence", "reason", "account", "turn", "response", "way", "which"]);
-        let is_trailing = is_last && !is_empty && anaphor && n >= 2 && self.clause_before(at);
+        let anaphor = self.tokens[at + n - 1]
+            .is_any("it this that them result consequence reason account turn response way which");
+        let is_trailing = is_last && !is_empty && anaphor && n >= 2;
         if can_be_effect && (is_middle || is_trailing) {
             self.current.join = Join::Result;
             self.current.connective = at..at + n;
+            if is_trailing {
+                self.close(at);
+                self.current = Segment {
+                    range: at + n..at + n,
+                    ..Segment::first()
+                };
+            }
             return Some(n);
         }
         None
@@ -262,24 +331,40 @@ impl<'a> Cutter<'a> {
 
     /// Whether the clause has its finite verb already, an auxiliary aside: "were therefore kept".
     fn clause_before_aux(&self, at: usize) -> bool {
-        let end = if self.before(at).is_some_and(is_finite_auxiliary) { at - 1 } else { at };
+        let end = if self.before(at).is_some_and(is_finite_auxiliary) {
+            at - 1
+        } else {
+            at
+        };
         self.clause_before(end)
     }
 
     /// The longest item of a kind that stands at this place.
     fn item(&self, at: usize, kind: Kind) -> Option<&'a Item> {
-        self.lexicon.items(&self.tokens[at].word).iter().find(|item| item.kind == kind && self.fits(at, item))
+        self.lexicon
+            .items(&self.tokens[at].word)
+            .iter()
+            .find(|item| item.kind == kind && self.fits(at, item))
     }
 
-    fn fits(&self, at: usize, item: &Item) -> bool {
-        self.tokens.len() > at + item.rest.len() && item.rest.iter().zip(&self.tokens[at + 1..]).all(|(word, token)| token.is(word))
+    pub(super) fn fits(&self, at: usize, item: &Item) -> bool {
+        self.tokens.len() > at + item.rest.len()
+            && item
+                .rest
+                .iter()
+                .zip(&self.tokens[at + 1..])
+                .all(|(word, token)| token.is(word))
     }
 
     /// A connective of the lexicon at this place, if it is one here.
-    fn connective(&mut self, at: usize) -> Option<Cue> {
+    pub(super) fn connective(&mut self, at: usize) -> Option<Cue> {
         let items = self.lexicon.items(&self.tokens[at].word);
-        let fitting = items.iter().filter(|item| !item.kind.is_verb() && self.fits(at, item));
-        let fitting: Vec<(Kind, usize)> = fitting.map(|item| (item.kind, item.rest.len() + 1)).collect();
+        let fitting = items
+            .iter()
+            .filter(|item| !item.kind.is_verb() && self.fits(at, item));
+        let fitting: Vec<(Kind, usize)> = fitting
+            .map(|item| (item.kind, item.rest.len() + 1))
+            .collect();
         for (kind, n) in fitting {
             let join = match kind {
                 Kind::CauseClause => self.cause_clause(at, n),
@@ -296,204 +381,12 @@ impl<'a> Cutter<'a> {
         }
         None
     }
-
-    /// Marks, `and`, `, which`, participles: joins that no word of the lexicon makes.
-    fn boundary(&mut self, at: usize) -> Option<Cue> {
-        let token = &self.tokens[at];
-        if token.is_any(&[";", "\u{2014}", "\u{2013}", "-", ":"]) && !self.is_empty_before(at) {
-            let join = if token.is(";") { Join::And } else { Join::First };
-            return Some(Cue { n: 1, join });
-        }
-        if let Some(cue) = self.comparative(at).or_else(|| self.inversion(at)).or_else(|| self.opening_participle(at)) {
-            return Some(cue);
-        }
-        if token.is("and") {
-            return self.and(at);
-        }
-        if is_comma(token) {
-            return self.comma(at);
-        }
-        None
-    }
-
-    /// `, and` before a clause, and ` and ` before a verb.
-    fn and(&self, at: usize) -> Option<Cue> {
-        let after_comma = self.follows_any(at, &[","]);
-        let in_phrase = self.current.join.is_subordinate() && after_comma;
-        if self.current.is_initial || !(in_phrase || self.clause_before(at)) {
-            return None;
-        }
-        // "between the surgeon and the nurses"
-        let is_pair = self.words(self.current.range.start.min(at)..at).iter().rev().take(5).any(|token| token.is_any(&["between", "both"]));
-        if is_pair && !after_comma {
-            return None;
-        }
-        let mut next = at + 1;
-        while self.tokens.get(next).is_some_and(is_adverb) {
-            next += 1;
-        }
-        let end = self.clause_end(next);
-        // A verb right after `and` has its subject before it, so a token is lent to it.
-        let is_verb_next = next < end && self.is_second_verb(next);
-        let is_clause = finite_verb(self.words(next..end), self.lexicon).is_some();
-        if self.current.join.is_subordinate() && !after_comma {
-            return None;
-        }
-        let begins_noun = self.after(next).is_some_and(|token| is_determiner(token) || is_pronoun(token) || token.is_capital) || after_comma;
-        let near = finite_verb(self.words(next..end.min(next + 8)), self.lexicon).is_some();
-        (is_verb_next || (is_clause && (after_comma || (begins_noun && near)) || (near && self.strong_clause(next, end)))).then_some(Cue { n: 1, join: Join::And })
-    }
-
-    fn strong_clause(&self, start: usize, end: usize) -> bool {
-        let words = self.words(start..end);
-        finite_verb(words, self.lexicon).is_some_and(|verb| is_finite_auxiliary(&words[verb]) || self.lexicon.forms(&words[verb].word).contains(Form::Past))
-    }
-
-    fn clause_end(&self, at: usize) -> usize {
-        self.next_mark(at)
-    }
-
-    /// Whether the word can be the verb of a second predicate: a past, a third person, an auxiliary.
-    fn is_second_verb(&self, at: usize) -> bool {
-        let token = &self.tokens[at];
-        let forms = self.lexicon.forms(&token.word);
-        let after = self.after(at + 1);
-        let is_noun = after.is_some_and(is_finite_auxiliary);
-        if is_finite_auxiliary(token) {
-            return true;
-        }
-        if is_noun {
-            return false;
-        }
-        let past = forms.contains(Form::Past) || (token.word.len() > 4 && token.word.ends_with("ed"));
-        let after_plural = forms.contains(Form::Third) && !past && self.tokens[at.saturating_sub(2)].word.ends_with('s');
-        if after_plural && after.is_none_or(|next| next.is_mark() || !(is_determiner(next) || is_pronoun(next) || is_preposition(next))) {
-            return false;
-        }
-        if past || forms.contains(Form::Third) {
-            // The first verb of the clause stands in the same form.
-            let words = self.words(self.current.range.start..at - 1);
-            return words.iter().enumerate().any(|(place, first)| {
-                is_finite(words, place, self.lexicon) && {
-                    let first_forms = self.lexicon.forms(&first.word);
-                    let first_past = first_forms.contains(Form::Past) || first.word.ends_with("ed") || first.is_any(&["was", "were", "had", "did"]);
-                    let first_third = first_forms.contains(Form::Third) || first.is_any(&["is", "has", "does"]);
-                    (past && first_past) || (forms.contains(Form::Third) && first_third) || (past && first.is_any(&["is", "are", "was", "were", "has", "have", "had"]))
-                }
-            });
-        }
-        if forms.contains(Form::Base) {
-            let words = self.words(self.current.range.start..at - 1);
-            let next_is_object = after.is_some_and(|next| is_determiner(next) || is_pronoun(next));
-            return next_is_object && finite_verb(words, self.lexicon).is_some_and(|verb| {
-                self.lexicon.forms(&words[verb].word).contains(Form::Base) || words[verb].is_any(&["can", "may", "will", "would", "could", "might", "must"])
-            });
-        }
-        false
-    }
-
-    /// A comma before a clause, `which`, or a participle.
-    fn comma(&mut self, at: usize) -> Option<Cue> {
-        let next = self.after(at + 1)?;
-        if self.current.is_initial {
-            return None;
-        }
-        let end = self.next_mark(at + 1);
-        let tokens = self.tokens;
-        let words = &tokens[at + 1..end];
-        if words.iter().take(4).any(|token| token.is_any(&["which", "whom"])) && !next.is("which") {
-            return None;
-        }
-        let absolute = words.iter().position(|token| token.is_any(&["having", "being"]));
-        if absolute.is_some_and(|place| place < 6 && finite_verb(&words[..place], self.lexicon).is_none()) && (self.clause_before(at) || self.follows_any(at, &["and"])) {
-            return Some(Cue { n: 1, join: Join::Cause });
-        }
-        if next.is("which") && self.clause_before(at) {
-            return Some(Cue { n: 1, join: Join::Comment });
-        }
-        if self.is_ing(at + 1) || (next.is("thus") && self.is_ing(at + 2)) {
-            let is_causal = self.lexicon.items(&next.word).iter().any(|item| item.kind == Kind::CauseVerb);
-            return (is_causal && self.clause_before(at)).then_some(Cue { n: 1, join: Join::Comment });
-        }
-        if next.is_any(&["and", "or", "but", "who", "whose", "where", "whom", "not", "nor"]) || self.connects(at + 1) {
-            return None;
-        }
-        let opening = &self.tokens[self.current.range.start];
-        let is_opening_phrase = is_preposition(opening) && !self.words(self.current.range.start..at).iter().any(is_comma);
-        if is_opening_phrase {
-            return None;
-        }
-        let is_clause = finite_verb(words, self.lexicon).is_some() && !is_preposition(next);
-        let next_forms = self.lexicon.forms(&next.word);
-        let is_unsure = next_forms.contains(Form::Base) && next_forms.contains(Form::Past) || self.after(at + 2).is_some_and(|second| second.is("by"));
-        let is_second = !is_unsure && end > at + 1 && !is_finite_auxiliary(&self.tokens[at + 1]) && self.is_second_verb(at + 1) && self.after(at + 1).is_some_and(|token| !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and")));
-        (self.clause_before(at) && (is_clause || is_second)).then_some(Cue { n: 1, join: Join::And })
-    }
-
-    /// Whether a connective of the lexicon stands here; it makes its own cut.
-    fn connects(&mut self, at: usize) -> bool {
-        self.connective(at).is_some()
-    }
-
-    /// `the more A, the more B`, and `B the more A`.
-    fn comparative(&self, at: usize) -> Option<Cue> {
-        if !self.is_comparative(at) {
-            return None;
-        }
-        if self.is_empty_before(at) && self.segments.iter().all(|segment| segment.join != Join::Condition || !segment.is_initial) {
-            let pair = (at + 2..self.tokens.len()).find(|&place| is_comma(&self.tokens[place]) && self.is_comparative(place + 1));
-            return pair.map(|_| Cue { n: 1, join: Join::Condition });
-        }
-        let is_doubled = self.tokens.get(at + 2).is_some_and(is_comma) && self.is_comparative(at + 3);
-        if is_doubled {
-            return None;
-        }
-        let is_second_half = self.current.join == Join::Main;
-        let words = self.words(self.current.range.start.min(at)..at);
-        let has_comparative = words.iter().any(|token| token.is_any(COMPARATIVES));
-        (!is_second_half && has_comparative && self.clause_before(at) && self.clause_follows(at + 1) && !self.follows_any(at, &["of", "in", "by"]) && (!self.follows_any(at, &[","]) || at >= 3 && self.is_comparative(at - 3)))
-            .then_some(Cue { n: 1, join: Join::Condition })
-    }
-
-    fn is_comparative(&self, at: usize) -> bool {
-        self.tokens.get(at).is_some_and(|token| token.is("the")) && self.after(at + 1).is_some_and(|next| next.is_any(COMPARATIVES))
-    }
-
-    /// `Had it been smaller, ...`, and `..., had it been smaller`.
-    fn inversion(&self, at: usize) -> Option<Cue> {
-        if !self.tokens[at].is_any(&["had", "were", "should"]) {
-            return None;
-        }
-        let next = self.after(at + 1)?;
-        if self.is_empty_before(at) && self.starts_sentence(at) && !self.tokens.last().is_some_and(|last| last.is("?")) {
-            return Some(Cue { n: 1, join: Join::Condition });
-        }
-        let would = self.words(self.current.range.start..at).iter().any(|token| token.is_any(&["would", "wouldn't", "could", "couldn't"]));
-        let subject = is_pronoun(next) || is_determiner(next);
-        (would && subject && self.tokens[at].is("had") && self.tokens[at..].iter().any(|token| token.is_any(&["been", "not"]) || self.lexicon.forms(&token.word).contains(Form::Participle)))
-            .then_some(Cue { n: 1, join: Join::Condition })
-    }
-
-    /// `Kept indoors too long, the goats ...`, `Having used it, they ...`.
-    fn opening_participle(&self, at: usize) -> Option<Cue> {
-        let starts = self.is_empty_before(at) && (self.segments.is_empty() || self.current.join == Join::And);
-        if !starts || self.current.join.is_subordinate() || self.current.join == Join::Comment {
-            return None;
-        }
-        let token = &self.tokens[at];
-        let forms = self.lexicon.forms(&token.word);
-        let is_participle = self.is_ing(at) || forms.contains(Form::Participle) || (token.word.len() > 4 && token.word.ends_with("ed"));
-        let comma = self.next_mark(at);
-        let is_phrase = comma < self.tokens.len() && is_comma(&self.tokens[comma]) && comma > at + 1;
-        let main = self.after(comma + 1)?;
-        let begins = is_determiner(main) || is_pronoun(main) || main.is_capital || self.clause_follows(comma + 1);
-        let inside = self.words(at + 1..comma.max(at + 1));
-        (is_participle && is_phrase && begins && finite_verb(inside, self.lexicon).is_none() && !main.is_any(&["and", "or", "which", "who"]) && self.clause_follows(comma + 1))
-            .then_some(Cue { n: 0, join: if self.is_ing(at) && !token.is_any(&["having", "being"]) { Join::Setting } else { Join::Condition } })
-    }
 }
 
 fn is_glue(token: &Token) -> bool {
-    token.is_mark() || token.is_any(&["and", "but", "or", "though", "although", "yet", "not", "only", "just", "partly", "simply", "mainly", "largely", "merely", "mostly", "perhaps", "precisely", "exactly", "chiefly"])
+    token.is_mark()
+        || token.is_any(
+            "and but or though although yet not only just partly simply mainly largely merely \
+            mostly perhaps precisely exactly chiefly",
+        )
 }
-
