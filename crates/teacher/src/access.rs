@@ -127,7 +127,7 @@ impl Access {
 }
 
 /// The host of an address that may be asked.
-fn host_of(url: &str) -> Result<&str> {
+pub(crate) fn host_of(url: &str) -> Result<&str> {
     let bad = |what: &str| {
         // What stands before an @ is a password.
         let shown = url.rsplit('@').next().unwrap_or_default();

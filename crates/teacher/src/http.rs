@@ -237,7 +237,7 @@ fn is_before_sending(kind: std::io::ErrorKind) -> bool {
 
 fn tls(text: &str) -> String {
     format!(
-        "the secure connection is not trusted: {text}; for a certificate authority of your own set SSL_CERT_FILE"
+        "the secure connection is not trusted: {text}; for a certificate authority of your own set REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
     )
 }
 

@@ -8,6 +8,7 @@ use stillhouse_core::off;
 use stillhouse_core::prompt::teacher::Form;
 use stillhouse_core::record::Split;
 
+use crate::access::host_of;
 use crate::error::{Error, Result};
 
 /// The stage's options: `[teacher]`.
@@ -372,6 +373,10 @@ impl TeacherOptions {
         }
         if self.model.as_deref().is_none_or(str::is_empty) {
             return Err(Error::option("teacher.model", "is not set"));
+        }
+        let others = self.end_points.iter().map(|other| &other.base_url);
+        for base_url in self.base_url.iter().chain(others) {
+            host_of(base_url.trim())?;
         }
         let positive = [
             ("concurrency", self.concurrency as f64),
