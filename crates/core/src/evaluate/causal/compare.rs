@@ -163,6 +163,11 @@ pub fn phrases(links: &[Link]) -> impl Iterator<Item = &str> {
         .flat_map(|link| [link.cause.as_str(), link.effect.as_str()])
 }
 
+/// Texts with more pairs of links than this are not compared: no explanation has them.
+const MOST_PAIRS: usize = 1_000_000;
+/// Chains are looked for in references with at most so many links.
+const MOST_CHAINED: usize = 300;
+
 /// Compares an explanation with its reference.
 ///
 /// `vector_of` gives the unit vector of a phrase (see [`phrases`]); where it has none, only the
@@ -173,6 +178,19 @@ pub fn compare<'v>(
     vector_of: &dyn Fn(&str) -> Option<&'v [f32]>,
     options: &CompareOptions,
 ) -> Comparison {
+    let pairs = reference.links.len() * explanation.links.len();
+    if pairs > MOST_PAIRS {
+        return Comparison {
+            reference_links: reference.links.len(),
+            prediction_links: explanation.links.len(),
+            unscored: Some(format!(
+                "{} and {} causal links are too many to compare",
+                reference.links.len(),
+                explanation.links.len()
+            )),
+            ..Comparison::default()
+        };
+    }
     let prepare = |links: &[Link]| -> Vec<Sides<'v>> {
         links
             .iter()
@@ -401,6 +419,9 @@ impl Judge<'_> {
         let (options, links) = (self.options, self.reference.links);
         let alike =
             |a: &Phrase<'_>, b: &Phrase<'_>| a.similarity(b, options.lexical) >= options.tau;
+        if links.len() > MOST_CHAINED {
+            return;
+        }
         for first in 0..links.len() {
             for second in 0..links.len() {
                 let open = |place: usize, findings: &[Finding]| {

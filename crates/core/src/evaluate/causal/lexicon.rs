@@ -219,7 +219,7 @@ impl Lexicon {
         self.width
     }
 
-    /// For signatures: `en-wide-3`; any change of an item changes it.
+    /// For signatures: `en-wide-1`; any change of an item changes it.
     pub fn name(&self) -> String {
         format!("en-{}-{}", self.width.name(), self.version)
     }

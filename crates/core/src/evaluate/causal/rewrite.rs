@@ -2,7 +2,9 @@
 
 use super::lexicon::{Form, Lexicon};
 use super::link::{Link, Pattern};
-use super::token::{Token, finite_verb, is_determiner, is_finite_auxiliary, tokens};
+use super::token::{
+    Token, finite_verb, is_determiner, is_finite_auxiliary, is_preposition, tokens,
+};
 
 /// The sentence with cause and effect in each other's place, or nothing where that is no sentence.
 pub(super) fn swapped(sentence: &str, link: &Link, lexicon: &Lexicon) -> Option<String> {
@@ -33,7 +35,19 @@ pub(super) fn swapped(sentence: &str, link: &Link, lexicon: &Lexicon) -> Option<
         }
         Pattern::Phrase | Pattern::Order | Pattern::Concession => false,
     };
-    if !fits
+    let is_rough = |text: &str| {
+        tokens(text)
+            .first()
+            .is_some_and(|first| first.is_any("so such clear way") || is_preposition(first))
+    };
+    let is_degree = link.pattern != Pattern::Result
+        && [first, second]
+            .iter()
+            .any(|side| sentence[..side.0].trim_end().ends_with(" so"));
+    if is_degree
+        || !fits
+        || is_rough(&sentence[first.0..first.1])
+        || is_rough(&sentence[second.0..second.1])
         || opens_with_pronoun(&sentence[first.0..first.1])
         || opens_with_pronoun(&sentence[second.0..second.1])
     {
@@ -69,11 +83,11 @@ pub(super) fn denied(sentence: &str, link: &Link, lexicon: &Lexicon) -> Option<S
     })?;
     let start = tokens[at].start;
     match link.pattern {
-        Pattern::Clause | Pattern::Phrase if at > 0 => {
+        Pattern::Clause | Pattern::Phrase if at > 0 && !matches!(words[..], ["for" | "as"]) => {
             let before = sentence[..start].trim_end().trim_end_matches(',');
             Some(format!("{before}, but not {}", &sentence[start..]))
         }
-        Pattern::Verb | Pattern::Noun => {
+        Pattern::Verb | Pattern::Noun if at > 0 && !tokens[at - 1].is_any("that who which") => {
             let auxiliary = (0..at).rev().take(5).find(|&place| {
                 is_finite_auxiliary(&tokens[place]) && !tokens[place].word.contains('\'')
             });
@@ -87,7 +101,7 @@ pub(super) fn denied(sentence: &str, link: &Link, lexicon: &Lexicon) -> Option<S
                 () if link.pattern == Pattern::Noun => return None,
                 () if forms.contains(Form::Third) => "does not",
                 () if forms.contains(Form::Past) && !forms.contains(Form::Base) => "did not",
-                () if forms.contains(Form::Base) => "do not",
+                () if forms.contains(Form::Base) && !forms.contains(Form::Past) => "do not",
                 () => return None,
             };
             Some(format!(

@@ -162,8 +162,10 @@ impl<'a> Cutter<'a> {
         self.close(at);
         let was_empty = self.current.range.is_empty();
         let is_after_negator = cue.n > 0 && self.is_after_negator(at);
-        let is_initial = cue.join.is_subordinate()
-            && (was_empty || self.follows_any(at, "and but yet") || self.tokens[at].is("and"));
+        // "but not because": what is denied was said before.
+        let begins = was_empty || self.follows_any(at, "and but yet") || self.tokens[at].is("and");
+        let is_initial =
+            cue.join.is_subordinate() && begins && (!is_after_negator || self.segments.is_empty());
         self.current = Segment {
             join: cue.join,
             is_initial,

@@ -82,6 +82,8 @@ pub struct Perturbed {
 const MOST: usize = 2;
 
 /// Changes a text, or gives nothing where it cannot: no link that can be turned round, no number, one sentence only.
+///
+/// Links are found with `lexicon`; a narrow one ([`super::Width::Core`]) gives fewer sentences and better English.
 pub fn perturb(
     kind: Perturbation,
     source: &Source<'_>,

@@ -42,6 +42,18 @@ fn a_clause_names_the_cause() {
 }
 
 #[test]
+fn a_denied_cause_is_negated() {
+    check(
+        "The boats stayed, but not because the sea was rough.",
+        "NOT sea was rough => boats stayed",
+    );
+    check(
+        "The boats stayed, though not because the sea was rough.",
+        "NOT sea was rough => boats stayed",
+    );
+}
+
+#[test]
 fn a_phrase_names_the_cause() {
     check(
         "The match was cancelled because of fog.",
@@ -520,6 +532,17 @@ mod comparison {
             reason("Smoking causes cancer.", "Smoking causes cancer."),
             ""
         );
+    }
+
+    #[test]
+    fn more_links_than_any_explanation_has_are_not_compared() {
+        let text = "Haste causes errors. ".repeat(1_001);
+        let found = compared(&text, &text, &CompareOptions::default());
+        assert_eq!(
+            found.unscored.unwrap(),
+            "1001 and 1001 causal links are too many to compare"
+        );
+        assert_eq!(found.fidelity, None);
     }
 
     fn check(reference: &str, explanation: &str, expected: &str) {
