@@ -8,6 +8,7 @@
 mod bad_input;
 mod common;
 mod data;
+mod evaluate;
 mod face;
 #[path = "../../../teacher/tests/server/mod.rs"]
 mod server;

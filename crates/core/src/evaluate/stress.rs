@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::causal::{
-    Comparison, Detection, Lexicon, Observation, Perturbation, Reaction, Source, contrasts,
+    Comparison, Detection, Lexicon, Observation, Perturbation, Reaction, Source, Width, contrasts,
     detection, perturb, reactions,
 };
 use super::pair::PairValue;
@@ -82,7 +82,7 @@ pub fn stress(
     let made: Vec<BTreeMap<String, String>> = if items.iter().any(is_given) {
         items.iter().map(|item| item.versions.clone()).collect()
     } else {
-        make(items, options, seed)
+        make(items, seed)
     };
     let mut predictions = Vec::new();
     for (item, versions) in items.iter().zip(&made) {
@@ -115,19 +115,20 @@ pub fn stress(
         if !versions.contains_key(&pair.system) {
             continue;
         }
-        let values = pair.metrics.keys().filter_map(|metric| {
-            let value = pair.number(metric)?;
-            Some((metric.clone(), value))
-        });
+        let values = pair.metrics.keys().filter(|metric| *metric != "causal");
+        let values = values.filter_map(|metric| Some((metric.clone(), pair.number(metric)?)));
+        let mut values: BTreeMap<String, f64> = values.collect();
+        if let Some(Some(PairValue::Links(links))) = pair.metrics.get("causal") {
+            let comparison: Comparison = (*links).into();
+            values.extend(comparison.values());
+            let of_group = compared.entry(group).or_default();
+            of_group.push((&pair.id, &pair.system, comparison));
+        }
         observations.push(Observation {
             item: pair.id.clone(),
             kind: pair.system.clone(),
-            values: values.collect(),
+            values,
         });
-        if let Some(Some(PairValue::Links(links))) = pair.metrics.get("causal") {
-            let of_group = compared.entry(group).or_default();
-            of_group.push((&pair.id, &pair.system, (*links).into()));
-        }
     }
     let kinds: BTreeSet<String> = observations.iter().map(|o| o.kind.clone()).collect();
     let detected = compared.into_iter().map(|(group, versions)| {
@@ -150,8 +151,9 @@ pub fn stress(
 }
 
 /// Perturbed references, and the reference itself.
-fn make(items: &[Item], options: &EvaluateOptions, seed: u64) -> Vec<BTreeMap<String, String>> {
-    let lexicon = Lexicon::new(options.causal.lexicon);
+fn make(items: &[Item], seed: u64) -> Vec<BTreeMap<String, String>> {
+    // The narrow one: what is turned round must surely be a cause.
+    let lexicon = Lexicon::new(Width::Core);
     let split: Vec<Vec<String>> = items
         .iter()
         .map(|item| split::sentences(&item.reference))
