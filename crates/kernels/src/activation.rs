@@ -1,6 +1,6 @@
 //! The activations between the two products of an encoder's layer.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd, bytemuck};
 
 use crate::math::exp;
 
@@ -18,19 +18,20 @@ pub enum Activation {
 impl Activation {
     /// Applies it to each element, in place.
     pub fn apply(self, arch: Arch, x: &mut [f32]) {
-        arch.dispatch(
-            #[inline(always)]
-            || self.apply_inline(x),
-        );
+        arch.dispatch(Apply {
+            activation: self,
+            x,
+        });
     }
 
     /// The same inside of a kernel that was dispatched already.
     #[inline(always)]
-    pub(crate) fn apply_inline(self, x: &mut [f32]) {
+    pub(crate) fn apply_simd<S: Simd>(self, simd: S, x: &mut [S::f32s]) {
+        let numbers = |x| bytemuck::cast_slice_mut::<S::f32s, f32>(x).iter_mut();
         match self {
-            Self::Gelu => x.iter_mut().for_each(|x| *x = gelu(*x)),
-            Self::GeluTanh => x.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
-            Self::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
+            Self::Gelu => x.iter_mut().for_each(|x| *x = gelu(simd, *x)),
+            Self::GeluTanh => numbers(x).for_each(|x| *x = gelu_tanh(*x)),
+            Self::Relu => numbers(x).for_each(|x| *x = x.max(0.0)),
         }
     }
 
@@ -49,9 +50,32 @@ impl Activation {
     }
 }
 
+struct Apply<'a> {
+    activation: Activation,
+    x: &'a mut [f32],
+}
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (vectors, rest) = S::as_mut_simd_f32s(self.x);
+        self.activation.apply_simd(simd, vectors);
+        let mut last = [simd.partial_load_f32s(rest)];
+        self.activation.apply_simd(simd, &mut last);
+        simd.partial_store_f32s(rest, last[0]);
+    }
+}
+
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let erf = erf(
+        simd,
+        simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2)),
+    );
+    let half = simd.mul_f32s(x, simd.splat_f32s(0.5));
+    simd.mul_add_e_f32s(half, erf, half)
 }
 
 /// `(1 + tanh u) / 2` is `1 / (1 + e^(-2u))`.
@@ -66,23 +90,38 @@ fn gelu_tanh(x: f32) -> f32 {
 /// Odd rational function `x P(x^2) / Q(x^2)`, fitted for this project by Lawson-weighted least
 /// squares on [-3.93, 3.93]; beyond it the result is 1 in f32.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
-    let t = x * x;
-    let p = 2.041_903_8e-6;
-    let p = p * t + 2.848_004_3e-4;
-    let p = p * t + 3.779_517_2e-3;
-    let p = p * t + 5.279e-2;
-    let p = p * t + 1.907_825_4e-1;
-    let p = p * t + std::f32::consts::FRAC_2_SQRT_PI;
-    let q = 3.800_294_5e-5;
-    let q = q * t + 1.165_178_6e-3;
-    let q = q * t + 1.499_726_5e-2;
-    let q = q * t + 1.142_568_9e-1;
-    let q = q * t + 5.024_093_4e-1;
-    let q = q * t + 1.0;
-    let y = x * p / q;
-    let y = if x > 3.93 { 1.0 } else { y };
-    if x < -3.93 { -1.0 } else { y }
+fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const P: [f32; 6] = [
+        2.041_903_8e-6,
+        2.848_004_3e-4,
+        3.779_517_2e-3,
+        5.279e-2,
+        1.907_825_4e-1,
+        std::f32::consts::FRAC_2_SQRT_PI,
+    ];
+    const Q: [f32; 6] = [
+        3.800_294_5e-5,
+        1.165_178_6e-3,
+        1.499_726_5e-2,
+        1.142_568_9e-1,
+        5.024_093_4e-1,
+        1.0,
+    ];
+    let t = simd.mul_f32s(x, x);
+    let horner = |coefficients: [f32; 6]| {
+        let [first, rest @ ..] = coefficients;
+        let mut sum = simd.splat_f32s(first);
+        for coefficient in rest {
+            sum = simd.mul_add_e_f32s(sum, t, simd.splat_f32s(coefficient));
+        }
+        sum
+    };
+    let y = simd.div_f32s(simd.mul_f32s(x, horner(P)), horner(Q));
+    let (end, one) = (3.93, 1.0);
+    let is_above = simd.greater_than_f32s(x, simd.splat_f32s(end));
+    let y = simd.select_f32s(is_above, simd.splat_f32s(one), y);
+    let is_below = simd.less_than_f32s(x, simd.splat_f32s(-end));
+    simd.select_f32s(is_below, simd.splat_f32s(-one), y)
 }
 
 /// `2 / sqrt pi` times the sum of `(-1)^n z^(2n+1) / (n! (2n+1))`.

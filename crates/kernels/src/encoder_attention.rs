@@ -2,9 +2,9 @@
 //!
 //! Sequences stand one after the other without padding, so nothing has to be masked.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
-use crate::math::{exponentiate, highest};
+use crate::math::{LANES, exp};
 use crate::panels::{Panels, Product};
 
 /// Memory that is kept from one sequence to the next.
@@ -90,7 +90,9 @@ pub fn attend(
         scores,
         buffer,
     } = scratch;
-    scores.resize(time * time, 0.0);
+    // Whole vectors, so that the softmax has no rest.
+    let stride = time.next_multiple_of(LANES);
+    scores.resize(time * stride, 0.0);
     for head in 0..heads {
         let [q, k, v] = [0, 1, 2].map(|part| &qkv[part * size + head * head_size..]);
         keys.pack_rows(k, 3 * size, time, head_size);
@@ -101,20 +103,28 @@ pub fn attend(
             right: keys,
             bias: None,
             is_added: false,
+            activation: None,
             out: scores,
-            out_stride: time,
+            out_stride: stride,
             buffer,
         }
         .compute(arch);
-        softmax(arch, scores, time, scale, distances.map(|d| (d, head)));
+        arch.dispatch(Softmax {
+            scores,
+            time,
+            stride,
+            scale,
+            distances: distances.map(|d| (d, head)),
+        });
         values.pack_columns(v, 3 * size, head_size, time);
         Product {
             left: scores,
-            left_stride: time,
+            left_stride: stride,
             rows: time,
             right: values,
             bias: None,
             is_added: false,
+            activation: None,
             out: &mut out[head * head_size..],
             out_stride: size,
             buffer,
@@ -123,37 +133,49 @@ pub fn attend(
     }
 }
 
-/// Softmax over each row of `scores [rows, n]`, in place; first they are scaled, and the numbers of
-/// the distances are added.
-fn softmax(
-    arch: Arch,
-    scores: &mut [f32],
-    n: usize,
+/// Softmax over each row of `scores [rows, stride]`, of which `time` count, in place; first they
+/// are scaled, and the numbers of the distances are added.
+struct Softmax<'a> {
+    scores: &'a mut [f32],
+    time: usize,
+    stride: usize,
     scale: f32,
-    distances: Option<(&Distances, usize)>,
-) {
-    arch.dispatch(
-        #[inline(always)]
-        || {
-            for (query, row) in scores.chunks_exact_mut(n).enumerate() {
-                let scale = match distances {
-                    Some((distances, head)) => {
-                        let added = distances.row(head, query, n);
-                        for (x, added) in row.iter_mut().zip(added) {
-                            *x = *x * scale + added;
-                        }
-                        1.0
-                    }
-                    None => scale,
-                };
-                let max = highest(row);
-                let share = 1.0 / exponentiate(row, scale, max * scale);
-                for x in row {
-                    *x *= share;
+    distances: Option<(&'a Distances, usize)>,
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (query, row) in self.scores.chunks_exact_mut(self.stride).enumerate() {
+            for x in &mut *row {
+                *x *= self.scale;
+            }
+            if let Some((distances, head)) = self.distances {
+                let added = distances.row(head, query, self.time);
+                for (x, added) in row.iter_mut().zip(added) {
+                    *x += added;
                 }
             }
-        },
-    );
+            // Their exponentials are as good as nothing.
+            row[self.time..].fill(f32::MIN);
+            let lowest = simd.splat_f32s(f32::MIN);
+            let vectors = S::as_simd_f32s(row).0.iter();
+            let max = vectors.fold(lowest, |max, x| simd.max_f32s(max, *x));
+            let max = simd.reduce_max_f32s(max);
+            for x in &mut *row {
+                *x = exp(*x - max);
+            }
+            let vectors = S::as_mut_simd_f32s(row).0;
+            let zero = simd.splat_f32s(0.0);
+            let sum = vectors.iter().fold(zero, |sum, x| simd.add_f32s(sum, *x));
+            let share = simd.splat_f32s(1.0 / simd.reduce_sum_f32s(sum));
+            for x in vectors {
+                *x = simd.mul_f32s(*x, share);
+            }
+        }
+    }
 }
 
 /// The same by its definition.

@@ -1,46 +1,77 @@
 //! Layer normalisation of rows, in place (Ba, Kiros, Hinton 2016).
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
-const LANES: usize = 16;
+/// Partial sums that do not wait for each other.
+const SUMS: usize = 4;
 
 /// Brings each row of `x` to mean 0 and variance 1, then scales and shifts it.
 ///
 /// `x` is `[rows, size]`, `gain` and `bias` are `[size]`.
 pub fn layer_norm(arch: Arch, x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
     assert_eq!(gain.len(), bias.len(), "gain and bias: [size]");
-    arch.dispatch(
-        #[inline(always)]
-        || {
-            for row in x.chunks_exact_mut(gain.len()) {
-                normalise(row, gain, bias, epsilon);
+    arch.dispatch(LayerNorm {
+        x,
+        gain,
+        bias,
+        epsilon,
+    });
+}
+
+struct LayerNorm<'a> {
+    x: &'a mut [f32],
+    gain: &'a [f32],
+    bias: &'a [f32],
+    epsilon: f32,
+}
+
+impl WithSimd for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let n = self.gain.len() as f32;
+        let (gains, last_gains) = S::as_simd_f32s(self.gain);
+        let (biases, last_biases) = S::as_simd_f32s(self.bias);
+        for row in self.x.chunks_exact_mut(self.gain.len()) {
+            let (vectors, last) = S::as_mut_simd_f32s(row);
+            let mean = sum(simd, vectors, |x| x) + last.iter().sum::<f32>();
+            let mean = mean / n;
+            let means = simd.splat_f32s(mean);
+            let variance = sum(simd, vectors, |x| {
+                let x = simd.sub_f32s(x, means);
+                simd.mul_f32s(x, x)
+            });
+            let last_squares = last.iter().map(|x| (x - mean) * (x - mean));
+            let variance = (variance + last_squares.sum::<f32>()) / n;
+            let scale = 1.0 / (variance + self.epsilon).sqrt();
+            let scales = simd.splat_f32s(scale);
+            for ((x, gain), bias) in vectors.iter_mut().zip(gains).zip(biases) {
+                let unit = simd.mul_f32s(simd.sub_f32s(*x, means), scales);
+                *x = simd.mul_add_e_f32s(unit, *gain, *bias);
             }
-        },
-    );
-}
-
-#[inline(always)]
-fn normalise(row: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
-    let n = row.len() as f32;
-    let mean = sum(row, |x| x) / n;
-    let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
-    let scale = 1.0 / (variance + epsilon).sqrt();
-    for ((x, gain), bias) in row.iter_mut().zip(gain).zip(bias) {
-        *x = (*x - mean) * scale * gain + bias;
-    }
-}
-
-/// The sum of `f` over `row`, in a fixed order that suits every register width.
-#[inline(always)]
-fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (blocks, rest) = row.as_chunks::<LANES>();
-    for block in blocks {
-        for (sum, x) in sums.iter_mut().zip(block) {
-            *sum += f(*x);
+            for ((x, gain), bias) in last.iter_mut().zip(last_gains).zip(last_biases) {
+                *x = (*x - mean) * scale * gain + bias;
+            }
         }
     }
-    sums.iter().sum::<f32>() + rest.iter().map(|x| f(*x)).sum::<f32>()
+}
+
+/// The sum of `f` over all numbers.
+#[inline(always)]
+fn sum<S: Simd>(simd: S, x: &[S::f32s], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
+    let mut sums = [simd.splat_f32s(0.0); SUMS];
+    let (blocks, rest) = x.as_chunks::<SUMS>();
+    for block in blocks {
+        for (sum, x) in sums.iter_mut().zip(block) {
+            *sum = simd.add_f32s(*sum, f(*x));
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum = simd.add_f32s(*sum, f(*x));
+    }
+    let [a, b, c, d] = sums;
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
 
 /// The same by its definition.

@@ -4,7 +4,9 @@
 //! a row's result does not depend on how many rows there are, bit for bit.
 //! The depth is not split, so it should stay in the low thousands.
 
-use pulp::{Arch, Simd, WithSimd, bytemuck};
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::activation::Activation;
 
 /// Columns of one panel: two AVX-512, four AVX2 or eight NEON registers.
 pub const WIDTH: usize = 32;
@@ -29,12 +31,13 @@ impl Panels {
     /// Like [`Panels::from_rows`], into the memory that is there.
     pub fn pack_rows(&mut self, rows: &[f32], stride: usize, columns: usize, depth: usize) {
         self.shape(columns, depth);
-        for column in 0..columns {
-            let row = &rows[column * stride..][..depth];
-            let at = column / WIDTH * WIDTH * depth + column % WIDTH;
-            for (place, value) in self.data[at..].iter_mut().step_by(WIDTH).zip(row) {
-                *place = *value;
-            }
+        if depth == 0 {
+            return;
+        }
+        let row = |column: usize| &rows[column * stride..][..depth];
+        for (panel, data) in self.data.chunks_exact_mut(WIDTH * depth).enumerate() {
+            let first = panel * WIDTH;
+            interleave(data, WIDTH, WIDTH.min(columns - first), |c| row(first + c));
         }
     }
 
@@ -64,7 +67,8 @@ impl Panels {
     }
 }
 
-/// A product `left x right`, written or added into rows of `out`.
+/// A product `left x right`, written or added into rows of `out`, with all that is done to it while
+/// it is still in the cache.
 #[derive(Debug)]
 pub struct Product<'a> {
     /// `[rows, depth]`, each row `left_stride` values after the one before it.
@@ -79,6 +83,8 @@ pub struct Product<'a> {
     pub bias: Option<&'a [f32]>,
     /// Whether the product is added to what `out` holds.
     pub is_added: bool,
+    /// Applied last, to what `out` then holds.
+    pub activation: Option<Activation>,
     /// `[rows, columns]`, each row `out_stride` values after the one before it.
     pub out: &'a mut [f32],
     /// From one row of `out` to the next.
@@ -136,54 +142,68 @@ impl Product<'_> {
             depth,
             HEIGHT,
         );
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; HEIGHT];
         for (panel, data) in self.right.data.chunks_exact(depth * WIDTH).enumerate() {
             for (block, left) in buffer.chunks(depth * HEIGHT).enumerate() {
-                let row = block * HEIGHT;
-                let (first, columns) = (panel * WIDTH, self.right.columns - panel * WIDTH);
-                let mut store = |row_in_block: usize, sums: &[f32]| {
-                    self.store(row + row_in_block, first, &sums[..columns.min(WIDTH)]);
-                };
+                let height = left.len() / depth;
                 macro_rules! tiles {
                     ($($height:literal)*) => {
-                        match left.len() / depth {
+                        match height {
                             $($height if $height <= HEIGHT => {
-                                let sums = tile::<S, VECTORS, $height>(simd, left, data);
-                                for (row, sums) in sums.iter().enumerate() {
-                                    store(row, bytemuck::cast_slice(sums));
-                                }
+                                let found = tile::<S, VECTORS, $height>(simd, left, data);
+                                sums[..$height].copy_from_slice(&found);
                             })*
                             _ => unreachable!("a block has at most HEIGHT rows"),
                         }
                     };
                 }
                 tiles!(1 2 3 4 5 6 7 8 9 10 11 12);
+                self.store(simd, block * HEIGHT, panel * WIDTH, &sums[..height]);
             }
         }
         *self.buffer = buffer;
     }
 
-    /// Puts one row of a tile in its place.
+    /// Puts a tile in its place, row by row, with all that is done to it.
     #[inline(always)]
-    fn store(&mut self, row: usize, first: usize, sums: &[f32]) {
-        let out = &mut self.out[row * self.out_stride + first..][..sums.len()];
-        match (self.is_added, self.bias) {
-            (false, None) => out.copy_from_slice(sums),
-            (false, Some(bias)) => {
-                let bias = &bias[first..][..sums.len()];
-                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
-                    *out = sum + bias;
+    fn store<S: Simd, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        first_row: usize,
+        first: usize,
+        sums: &[[S::f32s; VECTORS]],
+    ) {
+        let n = WIDTH.min(self.right.columns - first);
+        let mut bias = [0.0; WIDTH];
+        if let Some(all) = self.bias {
+            bias[..n].copy_from_slice(&all[first..][..n]);
+        }
+        let bias = S::as_simd_f32s(&bias).0;
+        let out = &mut self.out[first_row * self.out_stride + first..];
+        for (sums, out) in sums.iter().zip(out.chunks_mut(self.out_stride)) {
+            let out = &mut out[..n];
+            let mut padded = [0.0; WIDTH];
+            let place = match out.first_chunk_mut::<WIDTH>() {
+                Some(place) => place,
+                None => {
+                    padded[..n].copy_from_slice(out);
+                    &mut padded
                 }
+            };
+            let place = S::as_mut_simd_f32s(place).0;
+            for ((place, sum), bias) in place.iter_mut().zip(sums).zip(bias) {
+                let sum = simd.add_f32s(*sum, *bias);
+                *place = if self.is_added {
+                    simd.add_f32s(sum, *place)
+                } else {
+                    sum
+                };
             }
-            (true, None) => {
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out += sum;
-                }
+            if let Some(activation) = self.activation {
+                activation.apply_simd(simd, place);
             }
-            (true, Some(bias)) => {
-                let bias = &bias[first..][..sums.len()];
-                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {
-                    *out += sum + bias;
-                }
+            if n < WIDTH {
+                out.copy_from_slice(&padded[..n]);
             }
         }
     }
@@ -203,12 +223,42 @@ fn pack_left(
     buffer.resize(rows * depth, 0.0);
     for (block, packed) in buffer.chunks_mut(height * depth).enumerate() {
         let height_here = packed.len() / depth;
-        for row in 0..height_here {
-            let source = &left[(block * height + row) * stride..][..depth];
-            for (place, value) in packed[row..].iter_mut().step_by(height_here).zip(source) {
-                *place = *value;
-            }
+        let row = |row: usize| &left[(block * height + row) * stride..][..depth];
+        interleave(packed, height_here, height_here, row);
+    }
+}
+
+/// Puts value `d` of row `r` at `d * height + r`, for `n` rows.
+#[inline(always)]
+fn interleave<'a>(packed: &mut [f32], height: usize, n: usize, row: impl Fn(usize) -> &'a [f32]) {
+    let in_fours = n / 4 * 4;
+    for first in (0..in_fours).step_by(4) {
+        let rows = [row(first), row(first + 1), row(first + 2), row(first + 3)];
+        interleave_four(&mut packed[first..], height, rows);
+    }
+    for first in in_fours..n {
+        let places = packed[first..].iter_mut().step_by(height);
+        for (place, value) in places.zip(row(first)) {
+            *place = *value;
         }
+    }
+}
+
+/// Four rows at once, which compilers turn into shuffles of whole registers.
+#[inline(always)]
+fn interleave_four(packed: &mut [f32], height: usize, rows: [&[f32]; 4]) {
+    let [a, b, c, d] = rows.map(|row| row.as_chunks::<4>());
+    let fours = a.0.iter().zip(b.0).zip(c.0).zip(d.0);
+    let mut at = 0;
+    for (((a, b), c), d) in fours {
+        for i in 0..4 {
+            packed[at..][..4].copy_from_slice(&[a[i], b[i], c[i], d[i]]);
+            at += height;
+        }
+    }
+    for i in 0..a.1.len() {
+        packed[at..][..4].copy_from_slice(&[a.1[i], b.1[i], c.1[i], d.1[i]]);
+        at += height;
     }
 }
 
@@ -281,6 +331,7 @@ mod tests {
                 right: &panels,
                 bias,
                 is_added,
+                activation: None,
                 out,
                 out_stride: columns + 3,
                 buffer: &mut Vec::new(),
@@ -310,6 +361,35 @@ mod tests {
     }
 
     #[test]
+    fn an_activation_is_applied_to_what_stands_there_in_the_end() {
+        let (rows, columns, depth) = (14, 45, 20);
+        let (left, right) = (values(rows * depth, 1), values(columns * depth, 2));
+        let panels = Panels::from_rows(&right, depth, columns, depth);
+        for arch in archs() {
+            let compute = |activation| {
+                let mut out = values(rows * columns, 3);
+                Product {
+                    left: &left,
+                    left_stride: depth,
+                    rows,
+                    right: &panels,
+                    bias: Some(&values(columns, 4)),
+                    is_added: true,
+                    activation,
+                    out: &mut out,
+                    out_stride: columns,
+                    buffer: &mut Vec::new(),
+                }
+                .compute(arch);
+                out
+            };
+            let mut expected = compute(None);
+            Activation::Gelu.apply(arch, &mut expected);
+            assert_eq!(compute(Some(Activation::Gelu)), expected, "{arch:?}");
+        }
+    }
+
+    #[test]
     fn a_row_does_not_depend_on_the_rows_beside_it() {
         let (rows, columns, depth) = (29, 70, 130);
         let (left, right) = (values(rows * depth, 1), values(columns * depth, 2));
@@ -325,6 +405,7 @@ mod tests {
                     right: &panels,
                     bias: None,
                     is_added: false,
+                    activation: None,
                     out: &mut out,
                     out_stride: columns,
                     buffer: &mut Vec::new(),

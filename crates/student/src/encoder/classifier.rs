@@ -137,11 +137,13 @@ impl Classifier {
         let first = &states[..self.transformer.hidden_size()];
         let (arch, mut buffer) = (self.transformer.arch(), Vec::new());
         let (mut pooled, mut logits) = (Vec::new(), Vec::new());
-        self.dense.apply(arch, first, 1, &mut pooled, &mut buffer);
+        self.dense
+            .apply(arch, first, 1, None, &mut pooled, &mut buffer);
         for x in &mut pooled {
             *x = x.tanh();
         }
-        self.out.apply(arch, &pooled, 1, &mut logits, &mut buffer);
+        self.out
+            .apply(arch, &pooled, 1, None, &mut logits, &mut buffer);
         let max = logits.iter().copied().fold(f32::MIN, f32::max);
         for x in &mut logits {
             *x = (*x - max).exp();

@@ -14,6 +14,9 @@ use super::family::bucket;
 use super::folder::Config;
 use super::tensors::Tensors;
 
+/// Columns of the wide part of a layer that are worked on at once.
+const SLICE: usize = 384;
+
 /// All weights, packed for the products that use them.
 pub(super) struct Transformer {
     arch: Arch,
@@ -57,8 +60,8 @@ struct Layer {
     qkv: Linear,
     attention_out: Linear,
     attention_norm: Norm,
-    up: Linear,
-    down: Linear,
+    /// The wide part in slices that stay in a core's cache: up, activation, down.
+    slices: Vec<[Linear; 2]>,
     out_norm: Norm,
 }
 
@@ -194,7 +197,7 @@ impl Transformer {
         } = scratch;
         let rows = states.len() / self.hidden;
 
-        layer.qkv.apply(self.arch, states, rows, wide, buffer);
+        layer.qkv.apply(self.arch, states, rows, None, wide, buffer);
         attended.resize(states.len(), 0.0);
         let (mut qkv, mut out) = (&wide[..], &mut attended[..]);
         for sequence in sequences {
@@ -215,9 +218,13 @@ impl Transformer {
             .add(self.arch, attended, rows, states, buffer);
         layer.attention_norm.apply(self, states);
 
-        layer.up.apply(self.arch, states, rows, wide, buffer);
-        self.activation.apply(self.arch, wide);
-        layer.down.add(self.arch, wide, rows, states, buffer);
+        // What all slices read must not change while they add to it.
+        attended.copy_from_slice(states);
+        for [up, down] in &layer.slices {
+            let activation = Some(self.activation);
+            up.apply(self.arch, attended, rows, activation, wide, buffer);
+            down.add(self.arch, wide, rows, states, buffer);
+        }
         layer.out_norm.apply(self, states);
     }
 }
@@ -246,7 +253,7 @@ fn read_distances(config: &Config, tensors: &Tensors) -> Option<Distances> {
 
 impl Layer {
     fn load(config: &Config, tensors: &Tensors, i: usize) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let hidden = config.hidden_size;
         let family = config.family;
         let name = |part: &str| format!("encoder.layer.{i}.{part}");
         let linear = |parts: &[&str], columns, depth| {
@@ -262,11 +269,40 @@ impl Layer {
             qkv: linear(&family.query_key_value, hidden, hidden),
             attention_out: linear(&[family.attention_out], hidden, hidden),
             attention_norm: Norm::load(tensors, &name(family.attention_norm), hidden),
-            up: linear(&["intermediate.dense"], inner, hidden),
-            down: linear(&["output.dense"], hidden, inner),
+            slices: slices(config, tensors, &name),
             out_norm: Norm::load(tensors, &name("output.LayerNorm"), hidden),
         }
     }
+}
+
+/// Cuts the two products of the wide part into slices of its columns.
+fn slices(config: &Config, tensors: &Tensors, name: &impl Fn(&str) -> String) -> Vec<[Linear; 2]> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let up = tensors.read(&name("intermediate.dense.weight"), &[inner, hidden]);
+    let up_bias = tensors.read(&name("intermediate.dense.bias"), &[inner]);
+    let down = tensors.read(&name("output.dense.weight"), &[hidden, inner]);
+    let mut down_bias = tensors.read(&name("output.dense.bias"), &[hidden]);
+    if [&up, &up_bias, &down, &down_bias]
+        .iter()
+        .any(|t| t.is_empty())
+    {
+        return Vec::new();
+    }
+    let mut slice = |first: usize| {
+        let n = SLICE.min(inner - first);
+        [
+            Linear {
+                weight: Panels::from_rows(&up[first * hidden..], hidden, n, hidden),
+                bias: up_bias[first..first + n].to_vec(),
+            },
+            Linear {
+                weight: Panels::from_rows(&down[first..], inner, hidden, n),
+                // Added once, with the first slice.
+                bias: std::mem::take(&mut down_bias),
+            },
+        ]
+    };
+    (0..inner).step_by(SLICE).map(&mut slice).collect()
 }
 
 impl Linear {
@@ -298,45 +334,47 @@ impl Linear {
         }
     }
 
-    /// `out = x W + bias`.
+    /// `out = activation(x W + bias)`.
     pub(super) fn apply(
         &self,
         arch: Arch,
         x: &[f32],
         rows: usize,
+        activation: Option<Activation>,
         out: &mut Vec<f32>,
         buffer: &mut Vec<f32>,
     ) {
         out.resize(rows * self.weight.columns(), 0.0);
-        self.product(arch, x, rows, out, false, buffer);
+        self.product(x, rows, out, false, activation, buffer)
+            .compute(arch);
     }
 
     /// `out += x W + bias`.
     fn add(&self, arch: Arch, x: &[f32], rows: usize, out: &mut [f32], buffer: &mut Vec<f32>) {
-        self.product(arch, x, rows, out, true, buffer);
+        self.product(x, rows, out, true, None, buffer).compute(arch);
     }
 
-    fn product(
-        &self,
-        arch: Arch,
-        x: &[f32],
+    fn product<'a>(
+        &'a self,
+        x: &'a [f32],
         rows: usize,
-        out: &mut [f32],
+        out: &'a mut [f32],
         is_added: bool,
-        buffer: &mut Vec<f32>,
-    ) {
+        activation: Option<Activation>,
+        buffer: &'a mut Vec<f32>,
+    ) -> Product<'a> {
         Product {
             left: x,
             left_stride: x.len() / rows,
             rows,
             right: &self.weight,
-            bias: Some(&self.bias),
+            bias: (!self.bias.is_empty()).then_some(&self.bias),
             is_added,
+            activation,
             out,
             out_stride: self.weight.columns(),
             buffer,
         }
-        .compute(arch);
     }
 }
 
