@@ -9,6 +9,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 use stillhouse_core::evaluate::agreement::{
     Agreement, AgreementOptions, RatingRecord, Ratings, Scored, agree,
 };
@@ -92,8 +93,17 @@ fn agreement(
 ) -> Result<Agreement> {
     let mut records: Vec<RatingRecord> = Vec::new();
     table::read_each(path, &TableOptions::default(), |place, row| {
-        let record = RatingRecord::deserialize(serde_json::Value::Object(row));
-        records.push(record.map_err(|e| place.error(e.to_string()))?);
+        let mut row = row;
+        // Cells of CSV are texts; one that is no number is left to the complaint.
+        if let Some(Value::String(text)) = row.get("rating") {
+            let rating = match text.trim() {
+                "" => Value::Null,
+                text => text.parse::<f64>().map_or(Value::from(text), Value::from),
+            };
+            row.insert("rating".to_owned(), rating);
+        }
+        let record = RatingRecord::deserialize(Value::Object(row));
+        records.push(record.map_err(|e| place.error(format!("a rating: {e}")))?);
         Ok(())
     })?;
     let mut systems: Vec<&str> = input
