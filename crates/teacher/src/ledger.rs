@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use stillhouse_core::fs;
 
 use crate::answer::Answer;
@@ -24,6 +24,8 @@ const VERSION: i64 = 1;
 
 /// How long one process waits for another's transaction.
 const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
+/// Between two tries of what SQLite does not wait for itself.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// An open ledger.
 #[derive(Debug)]
@@ -138,9 +140,8 @@ impl Ledger {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        let settings =
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
-        self.batch(settings)?;
+        self.set_journal()?;
+        self.batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
         self.begin()?;
         if self.check_version()? == 0 {
             let tables = "SELECT count(*) FROM sqlite_master";
@@ -158,6 +159,22 @@ impl Ledger {
             self.batch(include_str!("ledger/schema.sql"))?;
         }
         self.commit()
+    }
+
+    /// Waits for others by itself: SQLite does not wait for the lock that this change takes, and two
+    /// processes may begin at once.
+    fn set_journal(&self) -> Result<()> {
+        let mut tries = PATIENCE.as_millis() / PAUSE.as_millis();
+        loop {
+            match self.connection.execute_batch("PRAGMA journal_mode = WAL;") {
+                Ok(()) => return Ok(()),
+                Err(e) if tries > 0 && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    tries -= 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(e) => return Err(self.wrap(&e)),
+            }
+        }
     }
 
     /// Enters this process, and takes over from those that died.
