@@ -86,7 +86,9 @@ fn unit(mut states: TokenStates) -> TokenStates {
     let hidden = states.states.len() / states.ids.len().max(1);
     for row in states.states.chunks_exact_mut(hidden.max(1)) {
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|x| *x /= length);
+        for x in row {
+            *x /= length;
+        }
     }
     states
 }
