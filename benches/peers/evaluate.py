@@ -20,6 +20,7 @@ import json
 import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def wordnet(folder: Path) -> Path | None:
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         if file.is_file() and not (target / file.name).exists():
-            (target / file.name).symlink_to(file)
+            shutil.copy(file, target)
     lines = [f"{n:02}\t{name}\t{POS[name.split('.')[0]]}" for n, name in enumerate(LEXNAMES)]
     (target / "lexnames").write_text("\n".join(lines) + "\n")
     return folder / "nltk_data"
@@ -146,7 +147,7 @@ def theirs(python: Path, pairs: Path, out: Path, model: str, nltk_data: Path | N
     command = [str(python), __file__, "--peer", str(pairs), str(out), "--model", model]
     variables = dict(os.environ, HF_HUB_OFFLINE="1", NLTK_DATA=str(nltk_data or ""))
     begun = time.perf_counter()
-    result = subprocess.run(command, check=True, env=variables, capture_output=True, text=True)
+    result = subprocess.run(command, check=True, env=variables, stdout=subprocess.PIPE, text=True)
     seconds = json.loads(result.stdout.splitlines()[-1])
     seconds["process"] = time.perf_counter() - begun
     return seconds
