@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +19,35 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+/// Shows the events of a command without stages: a bar where standard error is a terminal, and
+/// warnings anywhere.
+pub(crate) fn watch() -> impl FnMut(Event) -> ControlFlow<()> {
+    let bar = if std::io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{msg:<12} {bar:30} {pos}/{len} {eta}");
+        ProgressBar::new(0).with_style(style.expect("the template is well formed"))
+    } else {
+        ProgressBar::hidden()
+    };
+    move |event| {
+        match event {
+            Event::Warning { text } => bar.suspend(|| say(format_args!("warning: {text}"))),
+            Event::Progress { unit, done, total } => {
+                if bar.is_finished() {
+                    bar.reset();
+                }
+                bar.set_length(total as u64);
+                bar.set_message(unit);
+                bar.set_position(done as u64);
+                if done >= total {
+                    bar.finish_and_clear();
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 

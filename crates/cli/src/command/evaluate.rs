@@ -1,15 +1,13 @@
 //! `stillhouse evaluate PREDICTIONS [REFERENCES]`.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use stillhouse::Event;
 use stillhouse::evaluate::{
     Columns, Files, Output, Source, StressFiles, evaluate, save_pairs, show, show_stress, stress,
 };
 
 use crate::args::{Evaluate, Form};
-use crate::progress::{print, say};
+use crate::progress::{print, watch};
 
 /// Measures a file of predictions and prints a table.
 pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
@@ -25,13 +23,7 @@ pub(crate) fn run(args: &Evaluate) -> anyhow::Result<()> {
         cache: !args.no_cache,
         seed: args.seed,
     };
-    let mut observe = |event: Event| {
-        if let Event::Warning { text } = event {
-            say(format_args!("warning: {text}"));
-        }
-        ControlFlow::Continue(())
-    };
-    let evaluated = evaluate(&files, &super::run::hub_options(), &mut observe)?;
+    let evaluated = evaluate(&files, &super::run::hub_options(), &mut watch())?;
     if let Some(path) = &args.pairs {
         save_pairs(path, &evaluated)?;
     }
@@ -49,8 +41,7 @@ fn measure_reactions(args: &Evaluate) -> anyhow::Result<()> {
         seed: args.seed,
         cache: !args.no_cache,
     };
-    let mut quiet = |_| ControlFlow::Continue(());
-    let found = stress(&files, &super::run::hub_options(), &mut quiet)?;
+    let found = stress(&files, &super::run::hub_options(), &mut watch())?;
     print(&show_stress(&found, output(&args.form)))
 }
 
