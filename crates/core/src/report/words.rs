@@ -55,7 +55,11 @@ pub(super) fn metric_title(name: &str) -> &str {
         "cec_above_floor" => "CEC above its floor",
         "grounding" => "Grounding in the evidence",
         "repetition" => "Repetition (lower is better)",
-        other => other,
+        other => {
+            let mut all = MetricName::ALL.iter().flat_map(|metric| metric.columns());
+            let column = all.find(|column| column.name == other);
+            column.map_or(other, |column| column.title)
+        }
     }
 }
 
@@ -255,7 +259,7 @@ pub(super) fn caveats(report: &Report) -> Vec<String> {
     }
     caveats.push("BLEU and ROUGE count shared words: they are low for a good paraphrase, and high for a text that copies.".to_owned());
     caveats.push("The intervals say how much the numbers would move with other test examples of the same kind. They say nothing about another training seed, another teacher or other data; one run is one seed.".to_owned());
-    caveats.push("The differences are not corrected for their number: among twenty that mean nothing, one is expected to exclude 0.".to_owned());
+    caveats.push("The intervals of the differences are not corrected for their number: among twenty that mean nothing, one is expected to exclude 0. metrics.json has tests corrected by Holm and by Benjamini-Hochberg.".to_owned());
     caveats.push("None of these metrics looks at the facts: a fluent explanation that is wrong can score well.".to_owned());
     caveats
 }
