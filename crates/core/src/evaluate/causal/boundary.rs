@@ -6,7 +6,7 @@ use super::lexicon::{Form, Kind};
 use super::segment::{Cue, Cutter, Join};
 use super::token::{
     COMPARATIVES, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary,
-    is_preposition, is_pronoun,
+    is_preposition, is_pronoun, part,
 };
 
 impl Cutter<'_> {
@@ -155,7 +155,7 @@ impl Cutter<'_> {
         }
         let end = self.next_mark(at + 1);
         let tokens = self.tokens;
-        let words = &tokens[at + 1..end];
+        let words = part(tokens, at + 1..end);
         if words.iter().take(4).any(|token| token.is_any("which whom")) && !next.is("which") {
             return None;
         }
@@ -204,7 +204,8 @@ impl Cutter<'_> {
             && !is_finite_auxiliary(&self.tokens[at + 1])
             && self.is_second_verb(at + 1)
             && self.after(at + 1).is_some_and(|token| {
-                !token.word.ends_with("ed") || self.tokens[at..].iter().any(|token| token.is("and"))
+                !token.word.ends_with("ed")
+                    || part(self.tokens, at..).iter().any(|token| token.is("and"))
             });
         (self.clause_before(at) && (is_clause || is_second)).then_some(Cue {
             n: 1,
@@ -292,7 +293,7 @@ impl Cutter<'_> {
         (would
             && subject
             && self.tokens[at].is("had")
-            && self.tokens[at..].iter().any(|token| {
+            && part(self.tokens, at..).iter().any(|token| {
                 token.is_any("been not")
                     || self.lexicon.forms(&token.word).contains(Form::Participle)
             }))

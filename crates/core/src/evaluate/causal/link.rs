@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lexicon::{Lexicon, Width};
 use super::predicate::{Predicate, predicates};
 use super::segment::{Join, Segment, segments};
-use super::token::{Token, finite_verb, is_adverb, is_negator, is_preposition, tokens};
+use super::token::{Token, finite_verb, is_adverb, is_negator, is_preposition, part, tokens};
 
 /// One statement that something brings something about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl Reader<'_> {
         {
             return true;
         }
-        let words = &self.tokens[segment.range.clone()];
+        let words = part(self.tokens, segment.range.clone());
         words.iter().any(|token| {
             (is_negator(token) && !token.is_any("without hardly scarcely"))
                 || token.word.ends_with("n't")
@@ -222,7 +222,7 @@ impl Reader<'_> {
     }
 
     fn is_clause(&self, segment: &Segment) -> bool {
-        let words = &self.tokens[segment.range.clone()];
+        let words = part(self.tokens, segment.range.clone());
         // After `and` the verb may come first.
         finite_verb(words, self.lexicon).is_some() || segment.join == Join::And
     }
@@ -273,7 +273,9 @@ impl Reader<'_> {
 
     /// The text of a side; what it stands for, if it is empty or a bare pronoun.
     fn side(&self, place: usize, ranges: &[Range<usize>]) -> Option<String> {
-        let words = ranges.iter().flat_map(|range| &self.tokens[range.clone()]);
+        let words = ranges
+            .iter()
+            .flat_map(|range| part(self.tokens, range.clone()));
         let content = words
             .clone()
             .filter(|token| !token.is_mark() && !is_adverb(token));
@@ -353,7 +355,7 @@ impl Reader<'_> {
     }
 
     fn words(&self, range: &Range<usize>) -> String {
-        self.tokens[range.clone()]
+        part(self.tokens, range.clone())
             .iter()
             .map(|token| token.word.as_str())
             .collect::<Vec<_>>()

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::lexicon::{Form, Item, Kind, Lexicon};
 use super::token::{
-    AUXILIARIES, BE, TIMES, Token, is_adverb, is_negator, is_preposition, is_surely_finite,
+    AUXILIARIES, BE, TIMES, Token, is_adverb, is_negator, is_preposition, is_surely_finite, part,
 };
 
 /// A link inside one clause; the places of both sides and of the words that make the link.
@@ -139,7 +139,7 @@ impl Clause<'_> {
         // "It is haste that breeds errors" and "that is what keeps": not a relative clause of a noun.
         let opening = &self.tokens[self.range.start];
         let is_cleft = opening.is_any("it it's")
-            && self.tokens[self.range.start..pronoun]
+            && part(self.tokens, self.range.start..pronoun)
                 .iter()
                 .take(3)
                 .any(|token| token.is_any("is was it's isn't wasn't"));
@@ -221,7 +221,7 @@ impl Clause<'_> {
                 let stop = (end + 1..self.range.end)
                     .find(|&place| {
                         super::token::is_finite(
-                            &self.tokens[end..self.range.end],
+                            part(self.tokens, end..self.range.end),
                             place - end,
                             self.lexicon,
                         )
@@ -270,7 +270,11 @@ impl Clause<'_> {
         let stop = if is_relative {
             (by + 2..self.range.end)
                 .find(|&place| {
-                    is_surely_finite(&self.tokens[by..self.range.end], place - by, self.lexicon)
+                    is_surely_finite(
+                        part(self.tokens, by..self.range.end),
+                        place - by,
+                        self.lexicon,
+                    )
                 })
                 .unwrap_or(self.range.end)
         } else {
@@ -293,7 +297,7 @@ impl Clause<'_> {
         if !is_relative {
             effect.push(stop..self.range.end);
         }
-        let denied_subject = self.tokens[self.range.start..start]
+        let denied_subject = part(self.tokens, self.range.start..start)
             .first()
             .is_some_and(|token| token.is_any("no none nothing nobody neither"));
         let is_negated = self.is_negated(start, at, end) != denied_subject;
@@ -367,12 +371,12 @@ impl Clause<'_> {
             token.is_any("not never cannot no longer hardly scarcely rarely nor neither")
                 || token.word.ends_with("n't")
         };
-        let before = self.tokens[start..at].iter().any(denies);
-        let fails = self.tokens[start..at]
+        let before = part(self.tokens, start..at).iter().any(denies);
+        let fails = part(self.tokens, start..at)
             .windows(2)
             .any(|two| two[0].word.starts_with("fail") && two[1].is("to"));
         // "It was not the rain that ...", "X is not what ...".
-        let opening = self.tokens[self.range.start..start]
+        let opening = part(self.tokens, self.range.start..start)
             .iter()
             .take(4)
             .collect::<Vec<_>>();
@@ -384,9 +388,9 @@ impl Clause<'_> {
             .windows(2)
             .any(|two| two[0].is_any("it that this") && two[1].is_any("wasn't isn't"));
         let what = self.what_before(at).is_some_and(|place| {
-            place >= 1 && self.tokens[..place].iter().rev().take(3).any(denies)
+            place >= 1 && part(self.tokens, ..place).iter().rev().take(3).any(denies)
         });
-        let object = self.tokens[end..self.range.end]
+        let object = part(self.tokens, end..self.range.end)
             .iter()
             .take(2)
             .enumerate()

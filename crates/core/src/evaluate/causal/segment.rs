@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lexicon::{Form, Item, Kind, Lexicon};
 use super::token::{
     Token, finite_verb, is_adverb, is_comma, is_determiner, is_finite, is_finite_auxiliary,
-    is_preposition,
+    is_preposition, part,
 };
 
 /// How a segment stands to what is before it.
@@ -202,7 +202,7 @@ impl<'a> Cutter<'a> {
     /// The tokens of a range, as far as there are any.
     pub(super) fn words(&self, range: Range<usize>) -> &'a [Token] {
         let end = range.end.min(self.tokens.len());
-        &self.tokens[range.start.min(end)..end]
+        part(self.tokens, range.start.min(end)..end)
     }
 
     /// Where the clause that begins at `at` ends at the latest: the next mark.
@@ -354,7 +354,7 @@ impl<'a> Cutter<'a> {
             && item
                 .rest
                 .iter()
-                .zip(&self.tokens[at + 1..])
+                .zip(part(self.tokens, at + 1..))
                 .all(|(word, token)| token.is(word))
     }
 

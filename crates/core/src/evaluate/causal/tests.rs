@@ -353,6 +353,14 @@ mod any_words {
     }
 }
 
+#[test]
+fn ranges_that_cross_each_other_have_nothing_between_them() {
+    let words = super::token::tokens("Ice melts");
+    #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
+    let crossed = super::token::part(&words, 2..1);
+    assert!(crossed.is_empty() && super::token::part(&words, 1..9).is_empty());
+}
+
 fn check(text: &str, expected: &str) {
     check_with(Width::Core, text, expected);
 }

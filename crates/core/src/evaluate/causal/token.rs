@@ -1,6 +1,8 @@
 //! The words of a sentence with their places, and the small closed classes of English that tell
 //! a clause from a phrase.
 
+use std::slice::SliceIndex;
+
 use super::lexicon::{Form, Lexicon};
 
 /// A word, a number or a punctuation mark.
@@ -12,6 +14,17 @@ pub(super) struct Token {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) is_capital: bool,
+}
+
+/// The part of a sentence in a range; empty where the range ends before it begins or lies outside.
+///
+/// Rules cut a clause at several places, and on odd texts these cross each other: then there is
+/// nothing between them.
+pub(super) fn part<R: SliceIndex<[Token], Output = [Token]>>(
+    tokens: &[Token],
+    range: R,
+) -> &[Token] {
+    tokens.get(range).unwrap_or_default()
 }
 
 impl Token {

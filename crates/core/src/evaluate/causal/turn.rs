@@ -4,7 +4,7 @@ use super::lexicon::{Form, Item, Kind};
 use super::predicate::{Clause, Predicate, one};
 use super::token::{
     AUXILIARIES, BE, PREPOSITIONS, Token, is_adverb, is_comma, is_determiner, is_finite,
-    is_preposition, is_pronoun, is_surely_finite,
+    is_preposition, is_pronoun, is_surely_finite, part,
 };
 
 impl Clause<'_> {
@@ -13,7 +13,7 @@ impl Clause<'_> {
         let particle = (at + 2..self.range.end).find(|&place| {
             item.rest
                 .iter()
-                .zip(&self.tokens[place..])
+                .zip(part(self.tokens, place..))
                 .all(|(word, token)| token.is(word))
         })?;
         let after = particle + item.rest.len();
@@ -66,7 +66,7 @@ impl Clause<'_> {
             .find(|&place| self.tokens[place].is_any(verbs))?;
         let said = verb + 1..self.range.end;
         if said.is_empty()
-            || self.tokens[from..verb].iter().any(Token::is_mark)
+            || part(self.tokens, from..verb).iter().any(Token::is_mark)
             || self.tokens[verb + 1].is_any(PREPOSITIONS)
         {
             return None;
@@ -116,13 +116,13 @@ impl Clause<'_> {
         let range = self.range.clone();
         let that = (range.start + 1..range.end.min(range.start + 6))
             .find(|&place| self.tokens[place].is_any("that who which"))?;
-        if self.tokens[range.start..that]
+        if part(self.tokens, range.start..that)
             .iter()
             .any(|token| token.is_mark() || token.is_any(BE) || token.is_any("it so such"))
         {
             return None;
         }
-        let words = &self.tokens[range.clone()];
+        let words = part(self.tokens, range.clone());
         let finite: Vec<usize> = (that + 1..range.end)
             .filter(|&place| is_surely_finite(words, place - range.start, self.lexicon))
             .collect();
@@ -155,7 +155,7 @@ impl Clause<'_> {
                 else {
                     continue;
                 };
-                let between = &self.tokens[at + 1..place];
+                let between = part(self.tokens, at + 1..place);
                 if between
                     .iter()
                     .any(|token| is_preposition(token) || is_comma(token))
@@ -195,7 +195,7 @@ impl Clause<'_> {
             let token = &self.tokens[place];
             if place > start
                 && (is_preposition(token)
-                    || is_finite(&self.tokens[start..], place - start, self.lexicon))
+                    || is_finite(part(self.tokens, start..), place - start, self.lexicon))
             {
                 return None;
             }

@@ -4,7 +4,7 @@ use super::lexicon::{Form, Item, Kind};
 use super::predicate::{Clause, Predicate, next_is_time};
 use super::token::{
     AUXILIARIES, BE, GROUPS, Token, is_adverb, is_determiner, is_preposition, is_pronoun,
-    is_surely_finite,
+    is_surely_finite, part,
 };
 
 impl Clause<'_> {
@@ -113,7 +113,7 @@ impl Clause<'_> {
 
     /// `have`, `get`, `set` and `lead` move something only where an object and a verb follow.
     fn light(&self, end: usize) -> bool {
-        let rest = &self.tokens[end..self.range.end];
+        let rest = part(self.tokens, end..self.range.end);
         rest.iter().skip(1).take(6).any(|token| {
             let forms = self.lexicon.forms(&token.word);
             forms.contains(Form::Participle) && !forms.contains(Form::Base)
@@ -173,7 +173,7 @@ impl Clause<'_> {
         end < self.range.end
             && end > self.range.start
             && is_surely_finite(
-                &self.tokens[self.range.start..self.range.end],
+                part(self.tokens, self.range.start..self.range.end),
                 end - self.range.start,
                 self.lexicon,
             )
@@ -184,7 +184,7 @@ impl Clause<'_> {
     fn verb_later(&self, end: usize) -> bool {
         (end.max(self.range.start + 1)..self.range.end).any(|place| {
             is_surely_finite(
-                &self.tokens[self.range.start..self.range.end],
+                part(self.tokens, self.range.start..self.range.end),
                 place - self.range.start,
                 self.lexicon,
             )
@@ -235,7 +235,7 @@ impl Clause<'_> {
     fn has_verb_before(&self, at: usize) -> bool {
         (self.range.start..at).any(|place| {
             is_surely_finite(
-                &self.tokens[self.range.start..at],
+                part(self.tokens, self.range.start..at),
                 place - self.range.start,
                 self.lexicon,
             ) && !self.is_in_relative(place)
