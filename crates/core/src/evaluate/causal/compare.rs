@@ -131,11 +131,6 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// CEC x fidelity; none where no link was judged.
-    pub fn cec_causal(&self, cec: f64) -> Option<f64> {
-        self.fidelity.map(|fidelity| cec * fidelity)
-    }
-
     /// The numbers that a table of reactions shows, those that there are.
     ///
     /// `causal_errors` is minus the number of reversed and contradicted links: higher is better, as
