@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use stillhouse_student::ops::{
-    self, AdamwStep, Heads, Layout, Loss, Moments, Precision, Rope, composed,
+    self, AdamwStep, Attention, Heads, Layout, Loss, Moments, Precision, Rope, composed,
 };
 
 const HIDDEN: usize = 256;
@@ -29,7 +29,7 @@ struct Path {
     name: &'static str,
     linear: fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>,
     rms_norm: fn(Tensor<2>, &Tensor<1>, f32, f32) -> Tensor<2>,
-    attention: fn(Tensor<2>, Tensor<2>, Tensor<2>, &Rope, &Layout, Heads, f32) -> Tensor<2>,
+    attention: fn(Tensor<2>, Tensor<2>, Tensor<2>, &Rope, &Layout, &Attention) -> Tensor<2>,
     swiglu: fn(Tensor<2>, Tensor<2>) -> Tensor<2>,
     embedding: fn(&Tensor<2>, &[u32]) -> Tensor<2>,
     #[expect(clippy::type_complexity, reason = "the operation's own signature")]
@@ -134,7 +134,8 @@ impl Model {
             let [q, k, v] = [1, 2, 3].map(|i| linear(&y, &w[i]));
             drop(y);
             let scale = (SHAPE.head_size as f32).powf(-0.5);
-            let mixed = (path.attention)(q, k, v, &self.rope, &batch.layout, SHAPE, scale);
+            let how = Attention::new(SHAPE, scale);
+            let mixed = (path.attention)(q, k, v, &self.rope, &batch.layout, &how);
             x = x + linear(&mixed, &w[4]);
             let y = norm(&x, &w[5]);
             let (gate, up) = (linear(&y, &w[6]), linear(&y, &w[7]));

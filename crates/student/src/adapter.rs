@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use stillhouse_core::fs;
 use stillhouse_core::random::Random;
 
-use crate::decoder::{Decoder, Lora, Parameter, Value, device};
+use crate::decoder::Decoder;
+use crate::parameter::{Lora, Parameter, Value, device};
 use crate::error::{Error, Result};
 use crate::weights::{self, Array};
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use stillhouse_core::fs;
 
 use crate::batch::Sequence;
-use crate::decoder::{Parameter, Value, device};
+use crate::parameter::{Parameter, Value, device};
 use crate::error::{Error, Result};
 use crate::ops::Moments;
 use crate::optimizer::{Optimizer, State, trained};

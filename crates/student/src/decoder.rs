@@ -5,105 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use stillhouse_core::random::Random;
 
 use crate::config::Config;
-use crate::ops::{self, Heads, KvCache, Layout, Rope};
+use crate::ops::{self, Attention, Heads, KvCache, Layout, Rope};
+use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
 use crate::weights::Array;
-
-/// The device that models live on.
-pub(crate) fn device() -> Device {
-    Device::flex()
-}
-
-/// One named tensor.
-#[derive(Clone, Debug)]
-pub(crate) struct Parameter {
-    /// Its name in Hugging Face's files.
-    pub(crate) name: String,
-    /// Its value; tracked while it is trained.
-    pub(crate) value: Value,
-    /// Whether training changes it.
-    pub(crate) is_trained: bool,
-}
-
-/// A tensor of one of the two ranks that a decoder has.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
-    /// Norms and biases.
-    Vector(Tensor<1>),
-    /// Projections and embeddings.
-    Matrix(Tensor<2>),
-}
-
-/// Applies the same expression to a tensor of either rank.
-macro_rules! each_rank {
-    ($value:expr, $tensor:ident => $body:expr) => {
-        match $value {
-            Value::Vector($tensor) => Value::Vector($body),
-            Value::Matrix($tensor) => Value::Matrix($body),
-        }
-    };
-}
-
-impl Value {
-    pub(crate) fn new(array: Array, device: &Device) -> Self {
-        if array.shape.len() == 1 {
-            Self::Vector(array.vector(device))
-        } else {
-            Self::Matrix(array.matrix(device))
-        }
-    }
-
-    pub(crate) fn to_array(&self) -> Array {
-        match self {
-            Self::Vector(tensor) => Array::of(tensor),
-            Self::Matrix(tensor) => Array::of(tensor),
-        }
-    }
-
-    pub(crate) fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Vector(tensor) => tensor.dims().to_vec(),
-            Self::Matrix(tensor) => tensor.dims().to_vec(),
-        }
-    }
-
-    /// Without gradients, whatever it was.
-    pub(crate) fn plain(self) -> Self {
-        each_rank!(self, tensor => tensor.inner())
-    }
-
-    /// On the autodiff device, tracked if it is trained.
-    pub(crate) fn tracked(self, is_trained: bool) -> Self {
-        if is_trained {
-            each_rank!(self, tensor => tensor.inner().autodiff().require_grad())
-        } else {
-            each_rank!(self, tensor => tensor.inner().autodiff())
-        }
-    }
-}
-
-/// A projection: places in the list of parameters.
-#[derive(Clone, Debug)]
-pub(crate) struct Linear {
-    /// `[out, in]`
-    pub(crate) weight: usize,
-    bias: Option<usize>,
-    pub(crate) lora: Option<Lora>,
-}
-
-/// The low-rank branch of a projection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lora {
-    /// `[rank, in]`
-    pub(crate) a: usize,
-    /// `[out, rank]`
-    pub(crate) b: usize,
-    pub(crate) scale: f32,
-}
 
 #[derive(Clone, Debug)]
 struct Layer {
@@ -133,27 +42,8 @@ pub(crate) struct Decoder {
 /// [`ops::linear`] or its twin for generation.
 type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
 
-/// The names and shapes of a model's parameters, in order.
-#[derive(Default)]
-struct Plan(Vec<(String, Vec<usize>)>);
-
-impl Plan {
-    fn add(&mut self, name: String, shape: Vec<usize>) -> usize {
-        self.0.push((name, shape));
-        self.0.len() - 1
-    }
-
-    fn linear(&mut self, path: &str, out: usize, input: usize, has_bias: bool) -> Linear {
-        let weight = self.add(format!("{path}.weight"), vec![out, input]);
-        let bias = has_bias.then(|| self.add(format!("{path}.bias"), vec![out]));
-        Linear {
-            weight,
-            bias,
-            lora: None,
-        }
-    }
-
-    fn layer(&mut self, config: &Config, index: usize) -> Layer {
+impl Layer {
+    fn plan(plan: &mut Plan, config: &Config, index: usize) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (queries, keys) = (
             config.heads * config.head_size,
@@ -161,16 +51,16 @@ impl Plan {
         );
         let at = |name: &str| format!("model.layers.{index}.{name}");
         let biases = config.biases;
-        Layer {
-            attention_norm: self.add(at("input_layernorm.weight"), vec![hidden]),
-            q: self.linear(&at("self_attn.q_proj"), queries, hidden, biases.qkv),
-            k: self.linear(&at("self_attn.k_proj"), keys, hidden, biases.qkv),
-            v: self.linear(&at("self_attn.v_proj"), keys, hidden, biases.qkv),
-            o: self.linear(&at("self_attn.o_proj"), hidden, queries, biases.output),
-            mlp_norm: self.add(at("post_attention_layernorm.weight"), vec![hidden]),
-            gate: self.linear(&at("mlp.gate_proj"), inner, hidden, biases.mlp),
-            up: self.linear(&at("mlp.up_proj"), inner, hidden, biases.mlp),
-            down: self.linear(&at("mlp.down_proj"), hidden, inner, biases.mlp),
+        Self {
+            attention_norm: plan.add(at("input_layernorm.weight"), vec![hidden]),
+            q: plan.linear(&at("self_attn.q_proj"), queries, hidden, biases.qkv),
+            k: plan.linear(&at("self_attn.k_proj"), keys, hidden, biases.qkv),
+            v: plan.linear(&at("self_attn.v_proj"), keys, hidden, biases.qkv),
+            o: plan.linear(&at("self_attn.o_proj"), hidden, queries, biases.output),
+            mlp_norm: plan.add(at("post_attention_layernorm.weight"), vec![hidden]),
+            gate: plan.linear(&at("mlp.gate_proj"), inner, hidden, biases.mlp),
+            up: plan.linear(&at("mlp.up_proj"), inner, hidden, biases.mlp),
+            down: plan.linear(&at("mlp.down_proj"), hidden, inner, biases.mlp),
         }
     }
 }
@@ -185,7 +75,7 @@ impl Decoder {
         let matrix = vec![config.vocabulary, config.hidden_size];
         let embedding = plan.add("model.embed_tokens.weight".to_owned(), matrix.clone());
         let layers = (0..config.layers)
-            .map(|index| plan.layer(&config, index))
+            .map(|index| Layer::plan(&mut plan, &config, index))
             .collect();
         let norm = plan.add("model.norm.weight".to_owned(), vec![config.hidden_size]);
         let head = if config.is_tied {
@@ -281,9 +171,9 @@ impl Decoder {
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
-        let (heads, scale) = (self.heads(), self.scale());
+        let how = self.attention();
         self.forward(tokens, ops::linear, |_, q, k, v| {
-            ops::attention(q, k, v, &self.rope, layout, heads, scale)
+            ops::attention(q, k, v, &self.rope, layout, &how)
         })
     }
 
@@ -297,14 +187,14 @@ impl Decoder {
         slots: &[usize],
         cache: &mut KvCache,
     ) -> Tensor<2> {
-        let scale = self.scale();
+        let how = self.attention();
         let product = if layout.longest() == 1 {
             ops::linear_rows
         } else {
             ops::linear
         };
         self.forward(tokens, product, |layer, q, k, v| {
-            ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, scale)
+            ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, &how)
         })
     }
 
@@ -366,8 +256,9 @@ impl Decoder {
         }
     }
 
-    fn scale(&self) -> f32 {
-        (self.config.head_size as f32).sqrt().recip()
+    fn attention(&self) -> Attention {
+        let scale = (self.config.head_size as f32).sqrt().recip();
+        Attention::new(self.heads(), scale)
     }
 
     pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {

@@ -24,6 +24,7 @@ mod model;
 pub mod ops;
 pub mod optimizer;
 mod options;
+mod parameter;
 pub mod score;
 pub mod tokenizer;
 pub mod train;

@@ -3,7 +3,7 @@
 use burn::tensor::Gradients;
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::{Parameter, Value};
+use crate::parameter::{Parameter, Value};
 use crate::error::{Error, Result};
 use crate::ops::{self, AdamwStep, Moments};
 

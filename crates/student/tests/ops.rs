@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use stillhouse_student::ops::{
-    self, AdamwStep, Heads, KvCache, Layout, Loss, Moments, Rope, composed,
+    self, AdamwStep, Attention, Heads, KvCache, Layout, Loss, Moments, Rope, composed,
 };
 
 type Operation<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
@@ -233,11 +233,11 @@ fn attention_and_its_gradients() {
             &[[n, shape.query_size()], kv, kv],
             &|t| {
                 let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
-                ops::attention(q, k, v, &rope, &layout, shape, 0.5)
+                ops::attention(q, k, v, &rope, &layout, &Attention::new(shape, 0.5))
             },
             &|t| {
                 let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
-                composed::attention(q, k, v, &rope, &layout, shape, 0.5)
+                composed::attention(q, k, v, &rope, &layout, &Attention::new(shape, 0.5))
             },
         );
     };
@@ -271,8 +271,7 @@ fn a_packed_sequence_does_not_see_its_neighbours() {
             take(3, 8),
             &rope,
             &Layout::new(lengths),
-            shape,
-            0.4,
+            &Attention::new(shape, 0.4),
         );
         numbers(y)
     };
@@ -420,7 +419,14 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
             [layout.tokens(), width],
         )
     });
-    let whole = composed::attention(q.clone(), k.clone(), v.clone(), &rope, &layout, shape, 0.3);
+    let whole = composed::attention(
+        q.clone(),
+        k.clone(),
+        v.clone(),
+        &rope,
+        &layout,
+        &Attention::new(shape, 0.3),
+    );
     let mut cache = KvCache::new(2, 4, shape);
     let slots = [2, 0, 3];
     let mut pieces: Vec<Vec<Tensor<2>>> = vec![Vec::new(); 3];
@@ -452,7 +458,7 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
             &slots,
             &mut cache,
             1,
-            0.3,
+            &Attention::new(shape, 0.3),
         );
         let mut start = 0;
         for (&i, &n) in active.iter().zip(&new) {
@@ -508,7 +514,7 @@ fn values_and_gradients_repeat_bit_for_bit() {
     let operation: Operation<'_> = &|t| {
         let y = ops::rms_norm(t[0].clone(), &row(&t[1]), 1e-5, 0.0);
         let [q, k, v] = [&t[2], &t[3], &t[4]].map(|w| ops::linear(y.clone(), w, None));
-        let y = ops::attention(q, k, v, &rope, &layout, shape, 0.25);
+        let y = ops::attention(q, k, v, &rope, &layout, &Attention::new(shape, 0.25));
         let y = ops::swiglu(y.clone(), t[0].clone() + y);
         as_matrix(ops::head_loss(y, &t[5], None, &targets, &vec![1.0; n]))
     };

@@ -10,10 +10,46 @@ use stillhouse_kernels::attention::{self, Gradients, Input, Shape};
 use super::bridge::{CpuOp, apply3, entries, is_cpu, like};
 use super::{Heads, Layout, Rope, composed, pool};
 
+/// How queries look at keys: what families differ in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// How many heads there are, and how wide.
+    pub heads: Heads,
+    /// What scores are multiplied by, usually one over the root of the head size.
+    pub scale: f32,
+    /// How many tokens a query sees, itself included; all before it where `None`.
+    pub window: Option<usize>,
+    /// Scaled scores `s` become `cap tanh(s / cap)`, so that none is beyond it (Gemma 2).
+    pub soft_cap: Option<f32>,
+}
+
+impl Attention {
+    /// Plain causal attention: all before, no cap.
+    #[must_use]
+    pub fn new(heads: Heads, scale: f32) -> Self {
+        Self {
+            heads,
+            scale,
+            window: None,
+            soft_cap: None,
+        }
+    }
+
+    /// As the kernels want it.
+    pub(super) fn shape(&self, rope: &Rope) -> Shape {
+        Shape {
+            heads: self.heads.heads,
+            kv_heads: self.heads.kv_heads,
+            head_size: self.heads.head_size,
+            half: rope.half(),
+            scale: self.scale,
+        }
+    }
+}
+
 /// Causal attention with rotary positions, within each packed sequence.
 ///
 /// `q` is `[tokens, heads * head_size]`, `k` and `v` are `[tokens, kv_heads * head_size]`; the result has the shape of `q`.
-/// Scores are multiplied by `scale`, usually one over the root of the head size.
 ///
 /// # Panics
 /// If `layout` does not cover the rows, the shapes do not fit together, or a sequence is longer than the tables of `rope`.
@@ -24,29 +60,28 @@ pub fn attention(
     v: Tensor<2>,
     rope: &Rope,
     layout: &Layout,
-    shape: Heads,
-    scale: f32,
+    how: &Attention,
 ) -> Tensor<2> {
     assert_eq!(q.dims()[0], layout.tokens(), "the layout covers the rows");
-    if !is_cpu(&q) {
-        return composed::attention(q, k, v, rope, layout, shape, scale);
+    if !is_cpu(&q) || how.window.is_some() || how.soft_cap.is_some() {
+        return composed::attention(q, k, v, rope, layout, how);
     }
-    let op = Attention {
+    let op = Fused {
         rope: rope.clone(),
         sequences: layout.sequences().collect(),
-        shape: shape.with(rope, scale),
+        shape: how.shape(rope),
     };
     apply3(q, k, v, op)
 }
 
 #[derive(Clone)]
-struct Attention {
+struct Fused {
     rope: Rope,
     sequences: Arc<[Range<usize>]>,
     shape: Shape,
 }
 
-impl Attention {
+impl Fused {
     fn input<'a>(&'a self, [q, k, v]: [&'a FlexTensor; 3]) -> Input<'a> {
         Input {
             q: entries(q),
@@ -59,7 +94,7 @@ impl Attention {
     }
 }
 
-impl CpuOp<3> for Attention {
+impl CpuOp<3> for Fused {
     /// The logarithms of the softmax's denominators, `[tokens, heads]`.
     type Saved = Vec<f32>;
 

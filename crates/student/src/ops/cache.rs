@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use stillhouse_kernels::cached::{self, Input, Past};
 
-use super::{Heads, Layout, Rope};
+use super::{Attention, Heads, Layout, Rope};
 
 /// The keys (rotated) and values of several sequences that grow, layer by layer.
 ///
@@ -70,11 +70,11 @@ pub fn attend_cached(
     slots: &[usize],
     cache: &mut KvCache,
     layer: usize,
-    scale: f32,
+    how: &Attention,
 ) -> Tensor<2> {
     assert_eq!(layout.n_sequences(), slots.len(), "one slot per sequence");
     let (dims, device) = (q.dims(), q.device());
-    let shape = cache.shape.with(rope, scale);
+    let shape = how.shape(rope);
     let [q, k, v] = [q, k, v].map(|t| host(t.inner()));
     let lengths: Vec<usize> = layout.sequences().map(|rows| rows.len()).collect();
     let pasts = &mut cache.layers[layer];

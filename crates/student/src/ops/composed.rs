@@ -5,7 +5,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{AdamwStep, Heads, Layout, Loss, Moments, Rope};
+use super::{AdamwStep, Attention, Layout, Loss, Moments, Rope};
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -48,27 +48,19 @@ pub fn attention(
     v: Tensor<2>,
     rope: &Rope,
     layout: &Layout,
-    shape: Heads,
-    scale: f32,
+    how: &Attention,
 ) -> Tensor<2> {
     let outputs = layout.sequences().filter(|rows| !rows.is_empty());
     let outputs = outputs.map(|rows| {
         let of = |x: &Tensor<2>| x.clone().slice([rows.clone()]);
-        attend_one(of(&q), of(&k), of(&v), rope, shape, scale)
+        attend_one(of(&q), of(&k), of(&v), rope, how)
     });
     Tensor::cat(outputs.collect(), 0)
 }
 
 /// Causal attention within one sequence.
-fn attend_one(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
-    rope: &Rope,
-    shape: Heads,
-    scale: f32,
-) -> Tensor<2> {
-    let time = q.dims()[0];
+fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Attention) -> Tensor<2> {
+    let (time, shape) = (q.dims()[0], how.heads);
     let (kv_heads, size) = (shape.kv_heads, shape.head_size);
     let group = shape.heads / kv_heads;
     // [time, heads * size] -> [heads, time, size]
@@ -81,9 +73,16 @@ fn attend_one(
     let q = rotate(&split(q, shape.heads), rope);
     let k = shared(rotate(&split(k, kv_heads), rope));
     let v = shared(split(v, kv_heads));
-    let future = Tensor::<2, Int>::ones([time, time], &q.device()).triu(1);
-    let scores = q.matmul(k.swap_dims(1, 2)) * scale;
-    let scores = scores.mask_fill(future.bool().unsqueeze(), f32::NEG_INFINITY);
+    let ones = Tensor::<2, Int>::ones([time, time], &q.device());
+    let mut hidden = ones.clone().triu(1).bool();
+    if let Some(window) = how.window {
+        hidden = hidden.bool_or(ones.tril(-(window as i64)).bool());
+    }
+    let mut scores = q.matmul(k.swap_dims(1, 2)) * how.scale;
+    if let Some(cap) = how.soft_cap {
+        scores = (scores / cap).tanh() * cap;
+    }
+    let scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
     let mixed = activation::softmax(scores, 2).matmul(v);
     mixed.swap_dims(0, 1).reshape([time, shape.query_size()])
 }

@@ -2,10 +2,6 @@
 
 use std::ops::Range;
 
-use stillhouse_kernels::attention::Shape;
-
-use super::Rope;
-
 /// Several sequences one after the other, without padding.
 ///
 /// Packed activations are `[tokens, features]`; the layout tells which rows belong together.
@@ -93,16 +89,5 @@ impl Heads {
     #[must_use]
     pub fn kv_size(&self) -> usize {
         self.kv_heads * self.head_size
-    }
-
-    /// These heads with their rotation and scale, as the kernels want them.
-    pub(super) fn with(self, rope: &Rope, scale: f32) -> Shape {
-        Shape {
-            heads: self.heads,
-            kv_heads: self.kv_heads,
-            head_size: self.head_size,
-            half: rope.half(),
-            scale,
-        }
     }
 }

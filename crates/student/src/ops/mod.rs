@@ -24,7 +24,7 @@ mod rope;
 mod rows;
 
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
-pub use attention::attention;
+pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
 pub use embedding::embedding;
 pub use gate::swiglu;
