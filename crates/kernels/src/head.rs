@@ -25,15 +25,15 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.x.len() / self.targets.len().max(1)
     }
 
-    fn vocab(&self) -> usize {
+    pub(crate) fn vocab(&self) -> usize {
         self.weight.len() / self.size().max(1)
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let (size, vocab) = (self.size(), self.vocab());
         assert_eq!(self.x.len(), self.targets.len() * size, "a row per target");
         assert_eq!(self.weight.len(), vocab * size, "whole rows of weights");
@@ -48,7 +48,7 @@ impl Input<'_> {
     }
 
     /// Rows per piece.
-    fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         (LOGITS / self.vocab().max(1))
             .clamp(64, 1024)
             .min(self.targets.len())
@@ -61,7 +61,7 @@ impl Input<'_> {
     }
 
     /// The logits of a piece, `[rows, vocab]`.
-    fn logits(&self, x: &[f32], logits: &mut [f32]) {
+    pub(crate) fn logits(&self, x: &[f32], logits: &mut [f32]) {
         let (size, vocab) = (self.size(), self.vocab());
         let rows = x.len() / size;
         multiply_in(
@@ -128,9 +128,28 @@ pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
 ///
 /// # Panics
 /// If the shapes do not fit together.
-pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &mut [f32]) -> f64 {
-    input.check();
+pub fn loss(input: Input<'_>, weights: &[f32], out: Gradients<'_>, logits: &mut [f32]) -> f64 {
     assert_eq!(weights.len(), input.targets.len(), "a weight per target");
+    let vocab = input.vocab();
+    in_pieces(input, out, logits, |first, logits| {
+        let rows = logits.len() / vocab;
+        loss_of_piece(
+            logits,
+            vocab,
+            &input.targets[first..][..rows],
+            &weights[first..][..rows],
+        )
+    })
+}
+
+/// Goes through the rows piece by piece: `slopes` is given a piece's first row and its logits, turns these into the loss's gradient for them, and returns the loss; the sum comes back.
+pub(crate) fn in_pieces(
+    input: Input<'_>,
+    mut out: Gradients<'_>,
+    logits: &mut [f32],
+    mut slopes: impl FnMut(usize, &mut [f32]) -> f64,
+) -> f64 {
+    input.check();
     if input.targets.is_empty() {
         return 0.0;
     }
@@ -141,12 +160,7 @@ pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &
         let rows = x.len() / size;
         let logits = &mut logits[..rows * vocab];
         input.logits(x, logits);
-        total += loss_of_piece(
-            logits,
-            vocab,
-            &input.targets[first..][..rows],
-            &weights[first..][..rows],
-        );
+        total += slopes(first, logits);
         let slopes = Matrix::new(logits, rows, vocab);
         if let Some(dx) = &mut out.x {
             let dx = MatrixMut::new(&mut dx[first * size..][..rows * size], rows, size);

@@ -12,6 +12,7 @@ mod attention;
 mod bridge;
 mod cache;
 pub mod composed;
+mod divergence;
 mod embedding;
 mod gate;
 mod head;
@@ -26,6 +27,9 @@ mod rows;
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
+pub use divergence::{
+    Divergence, Head, Known, head_divergence, head_known, head_likelihoods,
+};
 pub use embedding::embedding;
 pub use gate::swiglu;
 pub use head::{Loss, head_log_likelihood, head_logits, head_loss};

@@ -1,0 +1,276 @@
+//! All objectives of a training, joined to one loss of one forward pass.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+
+use super::lesson::{Lesson, Unit};
+use super::options::Objectives;
+use super::{consistency, contrast, part, semantic, teacher, top_k};
+use crate::batch::{self, Packed};
+use crate::decoder::Decoder;
+use crate::loss;
+use crate::model::Model;
+use crate::ops;
+use crate::optimizer::Gradient;
+
+/// What a training learns.
+#[derive(Debug)]
+pub(crate) struct Aims<'a> {
+    pub(crate) objectives: &'a Objectives,
+    /// Without gradients; its tokenizer is the student's.
+    pub(crate) teacher: Option<Model>,
+    /// The place of the semantic objective's matrix among the parameters.
+    pub(crate) projection: Option<usize>,
+}
+
+/// Lessons that go through the model at once.
+#[derive(Debug)]
+pub(crate) struct Pass<'a> {
+    pub(crate) lessons: Vec<&'a Lesson>,
+    /// Which lesson begins each unit.
+    borders: Vec<usize>,
+    pub(crate) packed: Packed,
+}
+
+/// What one update learnt.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The sum of all objectives with their weights.
+    pub(crate) loss: f64,
+    pub(crate) gradient: Gradient,
+    /// Each objective by name, before its weight; empty where there is only cross-entropy.
+    pub(crate) objectives: BTreeMap<String, f64>,
+}
+
+impl<'a> Pass<'a> {
+    /// Packs units, in their order, into passes of at most `most` tokens, or of one unit.
+    pub(crate) fn pack(
+        units: impl IntoIterator<Item = &'a Unit>,
+        most: usize,
+        objectives: &Objectives,
+    ) -> Vec<Self> {
+        let mut groups: Vec<Vec<&'a Unit>> = Vec::new();
+        let mut n_tokens = 0;
+        for unit in units {
+            let length: usize = unit.iter().map(|lesson| lesson.sequence.tokens.len()).sum();
+            match groups.last_mut() {
+                Some(group) if n_tokens + length <= most => {
+                    n_tokens += length;
+                    group.push(unit);
+                }
+                _ => {
+                    n_tokens = length;
+                    groups.push(vec![unit]);
+                }
+            }
+        }
+        let all = groups.iter().flatten().flat_map(|unit| unit.iter());
+        let mut weights = part::shared(all, objectives).into_iter();
+        groups
+            .into_iter()
+            .map(|units| Self::of(&units, &mut weights))
+            .collect()
+    }
+
+    fn of(units: &[&'a Unit], weights: &mut impl Iterator<Item = f32>) -> Self {
+        let mut borders = Vec::new();
+        let mut lessons = Vec::new();
+        for unit in units {
+            borders.push(lessons.len());
+            lessons.extend(unit.iter());
+        }
+        let weighted = lessons.iter().zip(weights).map(|(lesson, weight)| {
+            let mut sequence = lesson.sequence.clone();
+            sequence.weight = weight;
+            sequence
+        });
+        let weighted: Vec<_> = weighted.collect();
+        let packed = batch::pack(&weighted, usize::MAX)
+            .pop()
+            .expect("a pass has a lesson");
+        Self {
+            lessons,
+            borders,
+            packed,
+        }
+    }
+
+    /// The row of the states that foretells the token at `place` of a lesson's completion.
+    pub(crate) fn row_before(&self, lesson: usize, place: usize) -> usize {
+        let first = self.packed.layout.sequence(lesson).start;
+        first + self.lessons[lesson].n_prompt() + place - 1
+    }
+
+    /// The two lessons of each unit that should agree.
+    pub(crate) fn pairs(&self) -> Vec<(usize, usize)> {
+        let ends = self.borders.iter().skip(1).copied();
+        let units = self.borders.iter().zip(ends.chain([self.lessons.len()]));
+        let pairs = units.filter_map(|(&begin, end)| {
+            let mut marked = (begin..end).filter(|&index| self.lessons[index].is_paired);
+            Some((marked.next()?, marked.next()?))
+        });
+        pairs.collect()
+    }
+
+    /// Each sound lesson with each perturbed version of it.
+    pub(crate) fn contrasts(&self) -> Vec<(usize, usize)> {
+        let lessons = self.lessons.iter().enumerate();
+        let pairs = lessons.filter_map(|(index, lesson)| Some((index - lesson.worse_than?, index)));
+        pairs.collect()
+    }
+}
+
+/// One objective's part in a pass.
+struct Term {
+    name: &'static str,
+    weight: f64,
+    /// What the sum over an update is divided by.
+    total: f64,
+    sum: Option<Tensor<1>>,
+}
+
+impl Aims<'_> {
+    /// The weighted sum of all objectives over an update, and its gradient.
+    pub(crate) fn loss_and_gradient(&self, decoder: &Decoder, passes: &[Pass<'_>]) -> Outcome {
+        let totals = self.totals(passes);
+        let mut whole: Option<Outcome> = None;
+        for pass in passes {
+            let part = self.backward(decoder, pass, &totals);
+            whole = Some(match whole {
+                None => part,
+                Some(sum) => sum.add(part),
+            });
+        }
+        whole.expect("an update has at least one pass")
+    }
+
+    fn is_plain(&self) -> bool {
+        let Objectives {
+            teacher,
+            top_k,
+            consistency,
+            contrast,
+            semantic,
+            ..
+        } = self.objectives;
+        teacher.is_none()
+            && top_k.is_none()
+            && consistency.is_none()
+            && contrast.is_none()
+            && semantic.is_none()
+    }
+
+    /// What each objective's sum is divided by.
+    fn totals(&self, passes: &[Pass<'_>]) -> BTreeMap<&'static str, f64> {
+        let sum = |amount: &dyn Fn(&Pass<'_>) -> f64| passes.iter().map(amount).sum::<f64>();
+        let mut totals = BTreeMap::new();
+        let is_parted =
+            self.objectives.two_prompts.is_some() || self.objectives.counterfactual.is_some();
+        let tokens = sum(&|pass| loss::weight(&pass.packed));
+        totals.insert("cross_entropy", if is_parted { 1.0 } else { tokens });
+        if !self.is_plain() {
+            totals.insert("top_k", sum(&top_k::amount));
+            totals.insert("consistency", sum(&consistency::amount));
+            totals.insert("contrast", sum(&contrast::amount));
+            totals.insert("semantic", sum(&semantic::amount));
+        }
+        totals
+    }
+
+    fn backward(
+        &self,
+        decoder: &Decoder,
+        pass: &Pass<'_>,
+        totals: &BTreeMap<&'static str, f64>,
+    ) -> Outcome {
+        let states = decoder.states(&pass.packed.tokens, &pass.packed.layout);
+        let mean = loss::cross_entropy(decoder, states.clone(), &pass.packed);
+        let share = loss::weight(&pass.packed) / totals["cross_entropy"];
+        let cross_entropy = mean * share as f32;
+        if self.is_plain() {
+            let loss = cross_entropy * self.objectives.cross_entropy as f32;
+            return Outcome::of(loss, decoder, BTreeMap::new());
+        }
+        let mut objectives = BTreeMap::new();
+        objectives.insert("cross_entropy".to_owned(), value(&cross_entropy));
+        let mut loss = cross_entropy * self.objectives.cross_entropy as f32;
+        for term in self.terms(decoder, &states, pass, totals) {
+            let Some(sum) = term.sum else { continue };
+            let mean = sum / term.total as f32;
+            objectives.insert(term.name.to_owned(), value(&mean));
+            loss = loss + mean * term.weight as f32;
+        }
+        Outcome::of(loss, decoder, objectives)
+    }
+
+    fn terms(
+        &self,
+        decoder: &Decoder,
+        states: &Tensor<2>,
+        pass: &Pass<'_>,
+        totals: &BTreeMap<&'static str, f64>,
+    ) -> Vec<Term> {
+        let head = ops::Head {
+            x: states,
+            weight: decoder.head(),
+            bias: None,
+        };
+        let mut terms = Vec::new();
+        let mut push = |name, weight, total: &str, sum| {
+            terms.push(Term {
+                name,
+                weight,
+                total: totals[total],
+                sum,
+            });
+        };
+        let objectives = self.objectives;
+        if let (Some(options), Some(teacher)) = (&objectives.teacher, &self.teacher) {
+            let sum = teacher::term(head, teacher, &pass.packed, options);
+            push("teacher", options.weight, "cross_entropy", Some(sum));
+        }
+        if let Some(options) = objectives.top_k {
+            push("top_k", options.weight, "top_k", top_k::term(head, pass));
+        }
+        if let Some(options) = objectives.consistency {
+            let sum = consistency::term(head, pass, options);
+            push("consistency", options.weight, "consistency", sum);
+        }
+        if let Some(options) = &objectives.contrast {
+            let sum = contrast::term(head, pass, options);
+            push("contrast", options.weight, "contrast", sum);
+        }
+        if let (Some(options), Some(at)) = (objectives.semantic, self.projection) {
+            let sum = semantic::term(states, decoder.matrix(at), pass);
+            push("semantic", options.weight, "semantic", sum);
+        }
+        terms
+    }
+}
+
+impl Outcome {
+    fn of(loss: Tensor<1>, decoder: &Decoder, objectives: BTreeMap<String, f64>) -> Self {
+        let mut gradients = loss.backward();
+        Self {
+            loss: value(&loss),
+            gradient: Gradient::take(&decoder.parameters, &mut gradients),
+            objectives,
+        }
+    }
+
+    fn add(mut self, other: Self) -> Self {
+        for (name, value) in other.objectives {
+            *self.objectives.entry(name).or_default() += value;
+        }
+        Self {
+            loss: self.loss + other.loss,
+            gradient: self.gradient.add(other.gradient),
+            objectives: self.objectives,
+        }
+    }
+}
+
+fn value(tensor: &Tensor<1>) -> f64 {
+    f64::from(tensor.clone().into_scalar::<f32>())
+}
