@@ -30,6 +30,7 @@ pub(crate) struct Job<'a> {
     base: OnceCell<Found>,
     encoder: OnceCell<Found>,
     judge: OnceCell<Found>,
+    teacher: OnceCell<Found>,
 }
 
 /// A model folder and its fingerprint.
@@ -51,7 +52,7 @@ impl<'a> Job<'a> {
         dataset.check(&path)?;
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
-        let (base, encoder, judge) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let [base, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -62,6 +63,7 @@ impl<'a> Job<'a> {
             base,
             encoder,
             judge,
+            teacher,
         })
     }
 
@@ -78,6 +80,13 @@ impl<'a> Job<'a> {
     /// The folder of the inference model behind "nli", likewise.
     pub(crate) fn judge(&self, name: &str, observe: &mut Observer<'_>) -> Result<&Found> {
         self.find(&self.judge, name, observe)
+    }
+
+    /// The folder of the teacher whose distribution is learnt, likewise.
+    pub(crate) fn local_teacher(&self, observe: &mut Observer<'_>) -> Result<&Found> {
+        let objectives = &self.config.student.train.objectives;
+        let name = objectives.teacher.as_ref().map_or("", |t| &t.model);
+        self.find(&self.teacher, name, observe)
     }
 
     fn find<'c>(
@@ -176,6 +185,7 @@ fn template_options(
     Ok(TemplateOptions {
         show_label: given.run.data.show_label,
         order: dataset.order(),
+        names_factual: given.run.student.train.objectives.counterfactual.is_some(),
         answer: dataset.answer.clone(),
         labels: dataset.labels.clone(),
         chat,

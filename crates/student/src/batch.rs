@@ -44,7 +44,7 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     /// Why the item cannot be used, if so.
-    fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
+    pub(crate) fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
         let tokenizer = model.tokenizer();
         let mut tokens = tokenizer.prompt(&item.prompt);
         let n_prompt = tokens.len();

@@ -19,8 +19,10 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod language;
 mod loss;
 mod model;
+pub mod objective;
 mod network;
 pub mod ops;
 pub mod optimizer;

@@ -1,5 +1,7 @@
 //! The loss of packed sequences and its gradient: cross-entropy, weighted by item, at supervised tokens.
 
+use burn::tensor::Tensor;
+
 use crate::batch::{self, Packed, Sequence};
 use crate::network::Network;
 use crate::ops;
@@ -17,16 +19,7 @@ pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, G
 
 /// The loss of one pass times `share`, and its gradient.
 fn backward(network: &Network, packed: &Packed, share: f64) -> (f64, Gradient) {
-    let states = network.states(packed);
-    let loss = ops::head_loss(
-        states,
-        network.head(),
-        None,
-        &packed.targets,
-        &packed.weights,
-    )
-    .value;
-    let loss = loss * share as f32;
+    let loss = cross_entropy(network, network.states(packed), packed) * share as f32;
     let mut gradients = loss.backward();
     let value = f64::from(loss.into_scalar::<f32>());
     (value, Gradient::take(network.parameters(), &mut gradients))
@@ -41,16 +34,21 @@ pub(crate) fn mean_loss(
     let packed = batch::pack(sequences, micro_batch_tokens);
     let total: f64 = packed.iter().map(weight).sum();
     let of = |part: &Packed| {
-        let states = network.states(part);
-        let loss = ops::head_loss(states, network.head(), None, &part.targets, &part.weights).value;
+        let loss = cross_entropy(network, network.states(part), part);
         f64::from(loss.into_scalar::<f32>()) * weight(part)
     };
     let sum: f64 = packed.iter().map(of).sum();
     (total > 0.0).then(|| sum / total)
 }
 
+/// The weighted mean over the supervised tokens of one pass.
+pub(crate) fn cross_entropy(network: &Network, states: Tensor<2>, packed: &Packed) -> Tensor<1> {
+    let (targets, weights) = (&packed.targets, &packed.weights);
+    ops::head_loss(states, network.head(), None, targets, weights).value
+}
+
 /// The weights of the tokens that carry loss, summed.
-fn weight(packed: &Packed) -> f64 {
+pub(crate) fn weight(packed: &Packed) -> f64 {
     let supervised = packed
         .targets
         .iter()

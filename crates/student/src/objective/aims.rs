@@ -8,9 +8,9 @@ use super::lesson::{Lesson, Unit};
 use super::options::Objectives;
 use super::{consistency, contrast, part, semantic, teacher, top_k};
 use crate::batch::{self, Packed};
-use crate::decoder::Decoder;
 use crate::loss;
 use crate::model::Model;
+use crate::network::Network;
 use crate::ops;
 use crate::optimizer::Gradient;
 
@@ -132,11 +132,11 @@ struct Term {
 
 impl Aims<'_> {
     /// The weighted sum of all objectives over an update, and its gradient.
-    pub(crate) fn loss_and_gradient(&self, decoder: &Decoder, passes: &[Pass<'_>]) -> Outcome {
+    pub(crate) fn loss_and_gradient(&self, network: &Network, passes: &[Pass<'_>]) -> Outcome {
         let totals = self.totals(passes);
         let mut whole: Option<Outcome> = None;
         for pass in passes {
-            let part = self.backward(decoder, pass, &totals);
+            let part = self.backward(network, pass, &totals);
             whole = Some(match whole {
                 None => part,
                 Some(sum) => sum.add(part),
@@ -180,40 +180,40 @@ impl Aims<'_> {
 
     fn backward(
         &self,
-        decoder: &Decoder,
+        network: &Network,
         pass: &Pass<'_>,
         totals: &BTreeMap<&'static str, f64>,
     ) -> Outcome {
-        let states = decoder.states(&pass.packed.tokens, &pass.packed.layout);
-        let mean = loss::cross_entropy(decoder, states.clone(), &pass.packed);
+        let states = network.states(&pass.packed);
+        let mean = loss::cross_entropy(network, states.clone(), &pass.packed);
         let share = loss::weight(&pass.packed) / totals["cross_entropy"];
         let cross_entropy = mean * share as f32;
         if self.is_plain() {
             let loss = cross_entropy * self.objectives.cross_entropy as f32;
-            return Outcome::of(loss, decoder, BTreeMap::new());
+            return Outcome::of(loss, network, BTreeMap::new());
         }
         let mut objectives = BTreeMap::new();
         objectives.insert("cross_entropy".to_owned(), value(&cross_entropy));
         let mut loss = cross_entropy * self.objectives.cross_entropy as f32;
-        for term in self.terms(decoder, &states, pass, totals) {
+        for term in self.terms(network, &states, pass, totals) {
             let Some(sum) = term.sum else { continue };
             let mean = sum / term.total as f32;
             objectives.insert(term.name.to_owned(), value(&mean));
             loss = loss + mean * term.weight as f32;
         }
-        Outcome::of(loss, decoder, objectives)
+        Outcome::of(loss, network, objectives)
     }
 
     fn terms(
         &self,
-        decoder: &Decoder,
+        network: &Network,
         states: &Tensor<2>,
         pass: &Pass<'_>,
         totals: &BTreeMap<&'static str, f64>,
     ) -> Vec<Term> {
         let head = ops::Head {
             x: states,
-            weight: decoder.head(),
+            weight: network.head(),
             bias: None,
         };
         let mut terms = Vec::new();
@@ -242,7 +242,7 @@ impl Aims<'_> {
             push("contrast", options.weight, "contrast", sum);
         }
         if let (Some(options), Some(at)) = (objectives.semantic, self.projection) {
-            let sum = semantic::term(states, decoder.matrix(at), pass);
+            let sum = semantic::term(states, network.parameters()[at].matrix(), pass);
             push("semantic", options.weight, "semantic", sum);
         }
         terms
@@ -250,11 +250,11 @@ impl Aims<'_> {
 }
 
 impl Outcome {
-    fn of(loss: Tensor<1>, decoder: &Decoder, objectives: BTreeMap<String, f64>) -> Self {
+    fn of(loss: Tensor<1>, network: &Network, objectives: BTreeMap<String, f64>) -> Self {
         let mut gradients = loss.backward();
         Self {
             loss: value(&loss),
-            gradient: Gradient::take(&decoder.parameters, &mut gradients),
+            gradient: Gradient::take(network.parameters(), &mut gradients),
             objectives,
         }
     }

@@ -37,7 +37,7 @@ pub struct Hints {
     pub explanation: Option<Range<usize>>,
     /// Whether it is one of the two of its unit that should agree on the answer.
     pub is_paired: bool,
-    /// How the teacher said the explanation, token by token, from its first byte on.
+    /// How the teacher said it, token by token.
     pub teacher_tokens: Vec<TeacherToken>,
     /// Completions that are worse than this one.
     pub perturbed: Vec<String>,
@@ -80,12 +80,7 @@ impl Lesson {
         self.sequence.tokens.len() + 1 - self.completion.len()
     }
 
-    fn new(
-        model: &Model,
-        item: &Item,
-        hints: &Hints,
-        loss_on: LossOn,
-    ) -> Result<Self, String> {
+    fn new(model: &Model, item: &Item, hints: &Hints, loss_on: LossOn) -> Result<Self, String> {
         let mut sequence = Sequence::new(model, item, loss_on)?;
         let mut completion = model.tokenizer().completion(&item.completion);
         let spans = model.tokenizer().spans(&item.completion);
@@ -124,16 +119,26 @@ impl Lesson {
         let mut put = |number: u32| bytes.extend(number.to_le_bytes());
         let targets = self.sequence.targets.iter();
         let targets = targets.map(|target| target.map_or(u32::MAX, |token| token));
-        self.sequence.tokens.iter().copied().chain(targets).for_each(&mut put);
+        self.sequence
+            .tokens
+            .iter()
+            .copied()
+            .chain(targets)
+            .for_each(&mut put);
         put(self.sequence.weight.to_bits());
         let spans = [&self.answer, &self.explanation].into_iter();
-        spans.flat_map(|span| [span.start, span.end]).for_each(|at| put(at as u32));
+        spans
+            .flat_map(|span| [span.start, span.end])
+            .for_each(|at| put(at as u32));
         put(self.part as u32);
         put(u32::from(self.is_paired));
         put(self.worse_than.map_or(u32::MAX, |back| back as u32));
         for (at, known) in &self.known {
             put(*at as u32);
-            known.iter().flat_map(|(token, log)| [*token, log.to_bits()]).for_each(&mut put);
+            known
+                .iter()
+                .flat_map(|(token, log)| [*token, log.to_bits()])
+                .for_each(&mut put);
         }
         self.embedding.iter().for_each(|v| put(v.to_bits()));
     }
@@ -178,8 +183,8 @@ pub(crate) fn units(
             }
         };
         if objectives.top_k.is_some() && !hints.teacher_tokens.is_empty() {
-            let start = hints.explanation.as_ref().map_or(0, |bytes| bytes.start);
-            lesson.known = top_k::align(model.tokenizer(), &item.completion, start, hints);
+            let said = &hints.teacher_tokens;
+            lesson.known = top_k::align(model.tokenizer(), &item.completion, said);
             aligned += lesson.known.len();
             wanted += lesson.explanation.len();
         }

@@ -16,8 +16,8 @@ mod teacher;
 mod top_k;
 
 pub(crate) use aims::{Aims, Outcome, Pass};
-pub(crate) use lesson::{Lesson, Unit, units};
 pub use lesson::{Hints, Part};
+pub(crate) use lesson::{Lesson, Unit, units};
 pub use options::{
     ConsistencyOptions, ContrastOptions, Counterfactual, Objectives, SemanticOptions,
     TeacherOptions, TopKOptions, TwoPrompts,

@@ -178,7 +178,10 @@ impl Objectives {
         complain_unless(is_sum, "cross_entropy", self.cross_entropy, "at least 0")?;
         if self.cross_entropy == 0.0 && self.teacher.is_none() && self.top_k.is_none() {
             let what = "0 leaves nothing that teaches what to say; give `teacher` or `top_k`";
-            return Err(Error::option("student.train.objectives.cross_entropy", what));
+            return Err(Error::option(
+                "student.train.objectives.cross_entropy",
+                what,
+            ));
         }
         if let Some(TwoPrompts { alpha }) = self.two_prompts {
             share("two_prompts.alpha", alpha)?;
@@ -187,13 +190,20 @@ impl Objectives {
             share("counterfactual.share", value)?;
         }
         if self.two_prompts.is_some() && self.counterfactual.is_some() {
-            let what = "label and rationale have a prompt each, so there is no answer after a rationale";
-            return Err(Error::option("student.train.objectives.counterfactual", what));
+            let what =
+                "label and rationale have a prompt each, so there is no answer after a rationale";
+            return Err(Error::option(
+                "student.train.objectives.counterfactual",
+                what,
+            ));
         }
         if let Some(teacher) = &self.teacher {
             if teacher.model.is_empty() {
                 let what = "is missing: the folder or name of the teacher's model";
-                return Err(Error::option("student.train.objectives.teacher.model", what));
+                return Err(Error::option(
+                    "student.train.objectives.teacher.model",
+                    what,
+                ));
             }
             weight("teacher.weight", teacher.weight)?;
             weight("teacher.temperature", teacher.temperature)?;

@@ -30,9 +30,13 @@ pub(crate) fn projection(embedding: usize, hidden: usize, seed: u64) -> Paramete
 }
 
 /// The sum of the distances over the pass's items that have an embedding.
-pub(crate) fn term(states: &Tensor<2>, projection: &Tensor<2>, pass: &Pass<'_>) -> Option<Tensor<1>> {
+pub(crate) fn term(
+    states: &Tensor<2>,
+    projection: &Tensor<2>,
+    pass: &Pass<'_>,
+) -> Option<Tensor<1>> {
     let device = states.device();
-    let mut embeddings = Vec::new();
+    let mut embeddings: Vec<f32> = Vec::new();
     let mut means = Vec::new();
     for (index, lesson) in pass.lessons.iter().enumerate() {
         if !counts(lesson) {

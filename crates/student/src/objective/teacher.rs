@@ -18,10 +18,10 @@ pub(crate) fn term(
     packed: &Packed,
     options: &TeacherOptions,
 ) -> Tensor<1> {
-    let states = teacher.decoder.states(&packed.tokens, &packed.layout);
+    let states = teacher.network.states(packed);
     let head = ops::Head {
         x: &states,
-        weight: teacher.decoder.head(),
+        weight: teacher.network.head(),
         bias: None,
     };
     let rows = packed.targets.iter().zip(&packed.weights).enumerate();

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 
 use super::aims::Pass;
-use super::lesson::Hints;
 use crate::ops::{self, Known};
 use crate::tokenizer::Tokenizer;
 
 /// One token of a teacher's answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TeacherToken {
+    /// The byte of the completion at which it begins.
+    pub start: usize,
     /// Its text.
     pub text: String,
     /// The likeliest tokens at its place, with the natural logarithms of their probabilities.
@@ -39,29 +40,21 @@ pub(crate) fn term(student: ops::Head<'_>, pass: &Pass<'_>) -> Option<Tensor<1>>
 
 /// How much there is to learn, for the mean over an update.
 pub(crate) fn amount(pass: &Pass<'_>) -> f64 {
-    let of = |lesson: &&super::Lesson| {
-        lesson.known.len() as f64 * f64::from(lesson.sequence.weight)
-    };
+    let of =
+        |lesson: &&super::Lesson| lesson.known.len() as f64 * f64::from(lesson.sequence.weight);
     pass.lessons.iter().map(of).sum()
 }
 
-/// The places of the completion whose token the teacher said too, with what it found likeliest there; the teacher's first token begins at byte `start`.
+/// The places of the completion whose token the teacher said too, with what it found likeliest there.
 pub(crate) fn align(
     tokenizer: &Tokenizer,
     completion: &str,
-    start: usize,
-    hints: &Hints,
+    said: &[TeacherToken],
 ) -> Vec<(usize, Known)> {
-    let mut at = start;
-    let theirs: BTreeMap<(usize, usize), &TeacherToken> = hints
-        .teacher_tokens
+    let spanned = said
         .iter()
-        .map(|token| {
-            let span = (at, at + token.text.len());
-            at = span.1;
-            (span, token)
-        })
-        .collect();
+        .map(|token| ((token.start, token.start + token.text.len()), token));
+    let theirs: BTreeMap<(usize, usize), &TeacherToken> = spanned.collect();
     let mut begin = 0;
     let mut found = Vec::new();
     for (place, end) in tokenizer.spans(completion).into_iter().enumerate() {
@@ -85,4 +78,39 @@ pub(crate) fn align(
         begin = end;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tokens_that_both_have_are_learnt() {
+        // Merges: " th", " the".
+        let tokenizer = Tokenizer::train(["the the the"; 3].into_iter(), 262).unwrap();
+        assert_eq!(tokenizer.completion(" the").len(), 1);
+        let said = |parts: &[&str]| -> Vec<TeacherToken> {
+            let mut start = 0;
+            let token = |text: &&str| {
+                let token = TeacherToken {
+                    start,
+                    text: (*text).to_owned(),
+                    top: vec![((*text).to_owned(), -0.5), (" the the".to_owned(), -1.5)],
+                };
+                start += text.len();
+                token
+            };
+            parts.iter().map(token).collect()
+        };
+        let check = |parts: &[&str], expected: &[usize]| {
+            let found = align(&tokenizer, " the x", &said(parts));
+            let places: Vec<usize> = found.iter().map(|(place, _)| *place).collect();
+            assert_eq!(places, expected, "{parts:?}");
+            assert!(found.iter().all(|(_, known)| known.len() == 1), "two tokens are none");
+        };
+        check(&[" the", " ", "x"], &[0, 1, 2]);
+        check(&[" th", "e", " ", "x"], &[1, 2]);
+        check(&[" the", " x"], &[0]);
+        check(&[" a", "b", " ", "x"], &[1, 2]);
+    }
 }

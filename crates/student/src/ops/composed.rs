@@ -209,7 +209,11 @@ pub fn head_divergence(
     };
     let device = student.x.device();
     let (q, p) = (logs(student), logs(teacher).inner());
-    let p = if device.is_autodiff() { p.autodiff() } else { p };
+    let p = if device.is_autodiff() {
+        p.autodiff()
+    } else {
+        p
+    };
     let way = divergence.mixture();
     let m = match way.mixture {
         0.0 => q.clone(),
@@ -229,7 +233,11 @@ pub fn head_known(student: Head<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> 
     let device = student.x.device();
     let one = |(row, weight, known): &(usize, f32, Known)| {
         let chosen = index(std::iter::once(*row), &device);
-        let logits = linear(student.x.clone().select(0, chosen), student.weight, student.bias);
+        let logits = linear(
+            student.x.clone().select(0, chosen),
+            student.weight,
+            student.bias,
+        );
         let logs = activation::log_softmax(logits, 1).squeeze_dim::<1>(0);
         let tokens = index(known.iter().map(|(token, _)| *token as usize), &device);
         let p: Vec<f32> = known.iter().map(|(_, log)| log.exp()).collect();
@@ -243,7 +251,9 @@ pub fn head_known(student: Head<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> 
         ((known * p).sum().neg() - q_rest * rest + entropy) * *weight
     };
     let terms = rows.iter().map(one);
-    terms.reduce(|a, b| a + b).unwrap_or_else(|| student.x.clone().sum() * 0.0)
+    terms
+        .reduce(|a, b| a + b)
+        .unwrap_or_else(|| student.x.clone().sum() * 0.0)
 }
 
 /// See [`head_likelihoods`](super::head_likelihoods()).
@@ -252,7 +262,11 @@ pub fn head_likelihoods(student: Head<'_>, targets: &[(usize, u32)]) -> Tensor<1
     let device = student.x.device();
     let rows = index(targets.iter().map(|(row, _)| *row), &device);
     let tokens = index(targets.iter().map(|(_, token)| *token as usize), &device);
-    let logits = linear(student.x.clone().select(0, rows), student.weight, student.bias);
+    let logits = linear(
+        student.x.clone().select(0, rows),
+        student.weight,
+        student.bias,
+    );
     activation::log_softmax(logits, 1)
         .gather(1, tokens.unsqueeze_dim(1))
         .squeeze_dim::<1>(1)

@@ -117,7 +117,10 @@ pub fn head_known(student: Head<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> 
         return composed::head_known(student, rows);
     }
     let known = rows.iter().map(|(.., known)| known.clone()).collect();
-    let rows: Vec<(usize, f32)> = rows.iter().map(|(row, weight, _)| (*row, *weight)).collect();
+    let rows: Vec<(usize, f32)> = rows
+        .iter()
+        .map(|(row, weight, _)| (*row, *weight))
+        .collect();
     apply(student, Rule::Known(known), &rows)
 }
 
