@@ -12,6 +12,7 @@ pub mod cached;
 pub mod divergence;
 pub mod embedding;
 pub mod encoder_attention;
+pub mod frozen;
 pub mod gate;
 pub mod gemm;
 pub mod head;
