@@ -60,7 +60,9 @@ pub(super) fn completion(
         (Task::Whole | Task::Counterfactual, Order::RationaleFirst) if explanation.is_empty() => {
             format!("{STATES} {label}.")
         }
-        (Task::Whole | Task::Counterfactual, Order::RationaleFirst) => format!("{explanation} {STATES} {label}."),
+        (Task::Whole | Task::Counterfactual, Order::RationaleFirst) => {
+            format!("{explanation} {STATES} {label}.")
+        }
         (Task::Whole | Task::Counterfactual, _) => format!("{label}. {explanation}"),
     }
 }

@@ -314,9 +314,15 @@ pub(super) fn training(report: &Report) -> Option<String> {
     let best = best_step(report).map_or_else(String::new, |best| {
         let what = match best.validation_cec {
             Some(cec) => format!("highest validation CEC is {cec:.3}"),
-            None => format!("lowest validation loss is {:.3}", best.validation_loss.unwrap_or_default()),
+            None => format!(
+                "lowest validation loss is {:.3}",
+                best.validation_loss.unwrap_or_default()
+            ),
         };
-        format!(" The {what} at step {}; that checkpoint is the student.", best.step)
+        format!(
+            " The {what} at step {}; that checkpoint is the student.",
+            best.step
+        )
     });
     Some(format!(
         "{} steps, {:.1} epochs, {} supervised tokens.{best}",
@@ -329,7 +335,10 @@ pub(super) fn training(report: &Report) -> Option<String> {
 /// Where the validation CEC is highest, or, where none was measured, the validation loss lowest;
 /// the first one on a tie.
 pub(super) fn best_step(report: &Report) -> Option<&Step> {
-    let by_cec = report.steps.iter().any(|step| step.validation_cec.is_some());
+    let by_cec = report
+        .steps
+        .iter()
+        .any(|step| step.validation_cec.is_some());
     let badness = |step: &Step| match by_cec {
         true => step.validation_cec.map(|cec| -cec),
         false => step.validation_loss,

@@ -10,9 +10,9 @@ use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Example, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
+use stillhouse_student::Model;
 use stillhouse_student::language::perplexity;
 use stillhouse_student::train::{Criterion, Material, train_with};
-use stillhouse_student::Model;
 
 use crate::error::Result;
 use crate::job::{self, Job};

@@ -106,7 +106,10 @@ mod tests {
             let found = align(&tokenizer, " the x", &said(parts));
             let places: Vec<usize> = found.iter().map(|(place, _)| *place).collect();
             assert_eq!(places, expected, "{parts:?}");
-            assert!(found.iter().all(|(_, known)| known.len() == 1), "two tokens are none");
+            assert!(
+                found.iter().all(|(_, known)| known.len() == 1),
+                "two tokens are none"
+            );
         };
         check(&[" the", " ", "x"], &[0, 1, 2]);
         check(&[" th", "e", " ", "x"], &[1, 2]);

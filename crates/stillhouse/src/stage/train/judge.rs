@@ -39,7 +39,12 @@ pub(super) fn judge<'a>(
     let mut loaded = Loaded::new(&options, Some(&cache), |_| {
         Ok(job.encoder(&mut *observe)?.folder.clone())
     })?;
-    let labels: Vec<String> = job.dataset.label_set().iter().map(|l| (*l).to_owned()).collect();
+    let labels: Vec<String> = job
+        .dataset
+        .label_set()
+        .iter()
+        .map(|l| (*l).to_owned())
+        .collect();
     Ok(Box::new(move |student, observe| {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let mut said = vec![String::new(); prompts.len()];

@@ -92,7 +92,7 @@ pub(super) fn lessons(
     let by_id: HashMap<&str, &Rationale> = rationales.iter().map(|r| (r.id.as_str(), r)).collect();
     let wanted = Wanted::new(job, &choices, &by_id, observe)?;
     let mut lessons = Lessons::default();
-    let is_used = |choice: &&Choice| choice.kept || wanted.is_counterfactual(choice, &by_id);
+    let is_used = |choice: &&Choice| choice.kept || wanted.wrong.contains(&choice.rationale);
     for choice in choices.iter().filter(is_used) {
         let lost = |what: &str| {
             CoreError::file(
@@ -188,14 +188,18 @@ impl<'a> Wanted<'a> {
             for of_one in kept.values() {
                 let texts: Vec<&str> = of_one.iter().map(|r| r.text.as_str()).collect();
                 if let Some((a, b)) = least_alike(&texts) {
-                    wanted.paired.extend([of_one[a].id.clone(), of_one[b].id.clone()]);
+                    wanted
+                        .paired
+                        .extend([of_one[a].id.clone(), of_one[b].id.clone()]);
                 }
             }
         }
         if objectives.counterfactual.is_some() {
             // No more wrong ones than right ones.
-            let mut left: BTreeMap<&str, usize> =
-                kept.iter().map(|(id, of_one)| (*id, of_one.len())).collect();
+            let mut left: BTreeMap<&str, usize> = kept
+                .iter()
+                .map(|(id, of_one)| (*id, of_one.len()))
+                .collect();
             for choice in choices.iter().filter(|choice| is_wrong(choice, rationales)) {
                 if let Some(n) = left.get_mut(choice.example.as_str()).filter(|n| **n > 0) {
                     *n -= 1;
@@ -227,10 +231,6 @@ impl<'a> Wanted<'a> {
             wanted.said = said.collect();
         }
         Ok(wanted)
-    }
-
-    fn is_counterfactual(&self, choice: &Choice, _: &HashMap<&str, &Rationale>) -> bool {
-        self.wrong.contains(&choice.rationale)
     }
 
     fn hints(
@@ -311,7 +311,9 @@ fn is_wrong(choice: &Choice, rationales: &HashMap<&str, &Rationale>) -> bool {
     let is_readable = |r: &&Rationale| r.outcome == Outcome::Ok && r.label.is_some();
     choice.rule == Rule::Accuracy
         && !choice.kept
-        && rationales.get(choice.rationale.as_str()).is_some_and(|r| is_readable(&r))
+        && rationales
+            .get(choice.rationale.as_str())
+            .is_some_and(|r| is_readable(&r))
 }
 
 /// The bytes of the answer and of the explanation in a completion.
@@ -324,11 +326,15 @@ fn spans(
     let said = match task {
         Task::Label => None,
         _ if explanation.is_empty() => None,
-        _ => completion.find(explanation).map(|at| at..at + explanation.len()),
+        _ => completion
+            .find(explanation)
+            .map(|at| at..at + explanation.len()),
     };
     let (before, after) = said
         .as_ref()
-        .map_or((completion.len(), completion.len()), |span| (span.start, span.end));
+        .map_or((completion.len(), completion.len()), |span| {
+            (span.start, span.end)
+        });
     let in_tail = completion[after..].rfind(label).map(|at| after + at);
     let answer = in_tail.or_else(|| completion[..before].find(label));
     (answer.map(|at| at..at + label.len()), said)
@@ -375,11 +381,21 @@ mod tests {
         let check = |task, label: &str, text: &str, completion: &str, expected: [&str; 2]| {
             let (answer, explanation) = spans(task, label, text, completion);
             let show = |span: Option<Range<usize>>| span.map_or("", |span| &completion[span]);
-            assert_eq!([show(answer.clone()), show(explanation)], expected, "{completion}");
+            assert_eq!(
+                [show(answer.clone()), show(explanation)],
+                expected,
+                "{completion}"
+            );
             answer
         };
         let text = "3 + 4 = 7, yes.";
-        let last = check(Task::Whole, "7", text, " 3 + 4 = 7, yes. The answer is 7.", ["7", text]);
+        let last = check(
+            Task::Whole,
+            "7",
+            text,
+            " 3 + 4 = 7, yes. The answer is 7.",
+            ["7", text],
+        );
         assert_eq!(last.unwrap().start, 31);
         let first = check(Task::Whole, "7", text, " 7. 3 + 4 = 7, yes.", ["7", text]);
         assert_eq!(first.unwrap().start, 1);
@@ -390,7 +406,13 @@ mod tests {
     #[test]
     fn the_teachers_tokens_move_to_where_the_student_says_them() {
         let token = |text: &str| json!({"token": text, "logprob": -0.1, "top_logprobs": [{"token": text, "logprob": -0.1}]});
-        let content = json!([token("no"), token("."), token(" It"), token(" sinks"), token(".\n")]);
+        let content = json!([
+            token("no"),
+            token("."),
+            token(" It"),
+            token(" sinks"),
+            token(".\n")
+        ]);
         let found = teacher_tokens(&content, "It sinks.", 9);
         let found: Vec<(usize, &str)> = found.iter().map(|t| (t.start, t.text.as_str())).collect();
         // " refuted. It sinks.": the last token holds more than the text.
