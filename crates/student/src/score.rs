@@ -49,7 +49,7 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
     let states = decoder.states(&read, &Layout::new(&[read.len()]));
     let targets = (0..read.len()).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
     let targets: Vec<Option<u32>> = targets.collect();
-    let found = ops::head_log_likelihood(states, decoder.head(), None, &targets);
+    let found = ops::head_log_likelihood(states, decoder.head(), &targets);
     Ok(Likelihood {
         tokens,
         log_probabilities: found.into_iter().flatten().collect(),
