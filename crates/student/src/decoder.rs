@@ -11,7 +11,7 @@ use stillhouse_core::random::Random;
 
 use crate::config::{Config, Mlp, NormKind};
 use crate::ops::{self, Attention, Head, Heads, KvCache, Layout, Rope};
-use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
+use crate::parameter::{self, Linear, Parameter, Plan, Product};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
@@ -58,9 +58,6 @@ pub(crate) struct Decoder {
     head_bias: Option<usize>,
     tables: Vec<Tables>,
 }
-
-/// [`ops::linear`] or its twin for generation.
-type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
 
 impl Layer {
     fn plan(plan: &mut Plan, config: &Config, index: usize) -> Self {
@@ -195,19 +192,8 @@ impl Decoder {
         let has_head_bias = config.family.has_head_bias;
         let head_bias =
             has_head_bias.then(|| plan.add("lm_head.bias".to_owned(), vec![config.vocabulary]));
-        let mut arrays = arrays(&plan.0)?;
-        let device = device();
-        let parameters = plan.0.into_iter().map(|(name, _)| {
-            let array = arrays
-                .remove(&name)
-                .expect("every planned tensor was given");
-            Parameter {
-                value: Value::new(array, &device),
-                name,
-                is_trained: false,
-            }
-        });
-        let parameters = parameters.collect();
+        let arrays = arrays(&plan.0)?;
+        let parameters = plan.parameters(arrays);
         Ok(Self {
             tables: Tables::of(&config),
             config,
@@ -260,24 +246,6 @@ impl Decoder {
             let (qkv, into_mlp) = (qkv.iter_mut(), into_mlp.iter_mut());
             qkv.chain([output]).chain(into_mlp).chain([down])
         })
-    }
-
-    /// The same decoder without gradients; it shares the values.
-    pub(crate) fn plain(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().plain())
-    }
-
-    /// The same decoder ready to be trained; it shares the values.
-    pub(crate) fn tracked(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
-    }
-
-    fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
-        let mut decoder = self.clone();
-        for parameter in &mut decoder.parameters {
-            parameter.value = value(parameter);
-        }
-        decoder
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
@@ -404,14 +372,7 @@ impl Decoder {
     }
 
     fn linear(&self, x: &Tensor<2>, linear: &Linear, product: Product) -> Tensor<2> {
-        let (x, weight) = (x.clone(), self.matrix(linear.weight));
-        let bias = linear.bias.map(|at| self.vector(at));
-        match linear.lora {
-            Some(Lora { a, b, scale }) => {
-                ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
-            }
-            None => product(x, weight, bias),
-        }
+        parameter::linear(&self.parameters, x, linear, product)
     }
 
     fn normed(&self, x: Tensor<2>, norm: &Norm) -> Tensor<2> {
@@ -422,17 +383,11 @@ impl Decoder {
         }
     }
 
-    pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {
-        match &self.parameters[at].value {
-            Value::Matrix(tensor) => tensor,
-            Value::Vector(_) => unreachable!("{} is a matrix", self.parameters[at].name),
-        }
+    fn matrix(&self, at: usize) -> &Tensor<2> {
+        self.parameters[at].matrix()
     }
 
     fn vector(&self, at: usize) -> &Tensor<1> {
-        match &self.parameters[at].value {
-            Value::Vector(tensor) => tensor,
-            Value::Matrix(_) => unreachable!("{} is a vector", self.parameters[at].name),
-        }
+        self.parameters[at].vector()
     }
 }
