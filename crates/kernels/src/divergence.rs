@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::head::{Gradients, Input, in_pieces};
+use crate::head::{Gradients, Input, in_pieces, under_cap};
 use crate::math::{exp, exponentiate, highest, ln, sum};
 use crate::vectorised::vectorised;
 
@@ -59,8 +59,10 @@ pub fn loss(
             .zip(other.par_chunks_mut(vocab));
         let losses: Vec<f64> = rows
             .zip(&weights[first..])
-            .map(|((student, teacher), &weight)| {
-                let value = slopes(student, teacher, divergence, temperature.recip(), weight);
+            .map_init(Vec::new, |memory, ((row, teacher), &weight)| {
+                let value = under_cap(row, student.soft_cap, memory, |row| {
+                    slopes(row, teacher, divergence, temperature.recip(), weight)
+                });
                 f64::from(weight) * f64::from(value)
             })
             .collect();
@@ -93,7 +95,12 @@ pub fn known_loss(
         let rows = logits.par_chunks_mut(vocab).zip(&known[first..]);
         let losses: Vec<f64> = rows
             .zip(&weights[first..])
-            .map(|((row, known), &weight)| f64::from(weight) * known_slopes(row, known, weight))
+            .map_init(Vec::new, |memory, ((row, known), &weight)| {
+                let value = under_cap(row, student.soft_cap, memory, |row| {
+                    known_slopes(row, known, weight)
+                });
+                f64::from(weight) * value
+            })
             .collect();
         losses.iter().sum()
     })
@@ -238,6 +245,8 @@ mod tests {
     const WIDE: usize = 7;
     const VOCAB: usize = 37;
     const ROWS: usize = 6;
+    /// Near the logits, so that it bends them.
+    const CAP: Option<f32> = Some(3.0);
 
     pub(super) const KINDS: [Divergence; 6] = [
         Divergence {
@@ -277,7 +286,8 @@ mod tests {
         let one = |x: &[f32]| {
             let of = |(w, b): (&[f32], &f32)| {
                 let products = x.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b));
-                products.sum::<f64>() + f64::from(*b)
+                let cap = CAP.map_or(1.0, f64::from);
+                cap * ((products.sum::<f64>() + f64::from(*b)) / cap).tanh()
             };
             weight.chunks(size).zip(bias).map(of).collect()
         };
@@ -306,6 +316,7 @@ mod tests {
             x: &x,
             weight: &weight,
             bias: Some(&bias),
+            soft_cap: CAP,
             targets: &targets,
             precision: Precision::F32,
         };
@@ -361,6 +372,7 @@ mod tests {
             x: &x,
             weight: &weight,
             bias: Some(&bias),
+            soft_cap: CAP,
             targets: &targets,
             precision: Precision::F32,
         };
@@ -398,6 +410,7 @@ mod tests {
             x: &x,
             weight: &weight,
             bias: None,
+            soft_cap: CAP,
             targets: &targets,
             precision: Precision::F32,
         };

@@ -44,7 +44,7 @@ pub(crate) fn mean_loss(
 /// The weighted mean over the supervised tokens of one pass.
 pub(crate) fn cross_entropy(network: &Network, states: Tensor<2>, packed: &Packed) -> Tensor<1> {
     let (targets, weights) = (&packed.targets, &packed.weights);
-    ops::head_loss(states, network.head(), None, targets, weights).value
+    ops::head_loss(states, network.head(), targets, weights).value
 }
 
 /// The weights of the tokens that carry loss, summed.

@@ -296,7 +296,7 @@ impl<'a> Training<'a> {
         if options.objectives.semantic.is_some() {
             let parameters = model.network.parameters_mut();
             projection = Some(parameters.len());
-            let hidden = model.network.head().dims()[1];
+            let hidden = model.network.head().weight.dims()[1];
             let matrix = objective::projection(data.embedding, hidden, seed);
             model.network.parameters_mut().push(matrix);
         }

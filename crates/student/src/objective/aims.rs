@@ -211,10 +211,9 @@ impl Aims<'_> {
         pass: &Pass<'_>,
         totals: &BTreeMap<&'static str, f64>,
     ) -> Vec<Term> {
-        let head = ops::Head {
+        let student = ops::States {
             x: states,
-            weight: network.head(),
-            bias: None,
+            head: network.head(),
         };
         let mut terms = Vec::new();
         let mut push = |name, weight, total: &str, sum| {
@@ -227,18 +226,18 @@ impl Aims<'_> {
         };
         let objectives = self.objectives;
         if let (Some(options), Some(teacher)) = (&objectives.teacher, &self.teacher) {
-            let sum = teacher::term(head, teacher, &pass.packed, options);
+            let sum = teacher::term(student, teacher, &pass.packed, options);
             push("teacher", options.weight, "cross_entropy", Some(sum));
         }
         if let Some(options) = objectives.top_k {
-            push("top_k", options.weight, "top_k", top_k::term(head, pass));
+            push("top_k", options.weight, "top_k", top_k::term(student, pass));
         }
         if let Some(options) = objectives.consistency {
-            let sum = consistency::term(head, pass, options);
+            let sum = consistency::term(student, pass, options);
             push("consistency", options.weight, "consistency", sum);
         }
         if let Some(options) = &objectives.contrast {
-            let sum = contrast::term(head, pass, options);
+            let sum = contrast::term(student, pass, options);
             push("contrast", options.weight, "contrast", sum);
         }
         if let (Some(options), Some(at)) = (objectives.semantic, self.projection) {

@@ -13,7 +13,7 @@ use crate::ops;
 
 /// The sum over the aligned answer tokens of the pass's pairs.
 pub(crate) fn term(
-    student: ops::Head<'_>,
+    student: ops::States<'_>,
     pass: &Pass<'_>,
     options: ConsistencyOptions,
 ) -> Option<Tensor<1>> {
@@ -34,7 +34,11 @@ pub(crate) fn term(
         let n = rows.len();
         let rows = Tensor::from_data(TensorData::new(rows, [n]), &student.x.device());
         let x = student.x.clone().select(0, rows);
-        let logits = ops::linear(x, student.weight, student.bias);
+        let logits = ops::linear(x, student.head.weight, student.head.bias);
+        let logits = match student.head.soft_cap {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        };
         activation::log_softmax(logits / options.temperature as f32, 1)
     };
     let (p, q) = (logs(first), logs(second));

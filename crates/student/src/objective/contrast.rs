@@ -11,7 +11,7 @@ use crate::ops;
 
 /// The sum of the hinges over the pass's pairs.
 pub(crate) fn term(
-    student: ops::Head<'_>,
+    student: ops::States<'_>,
     pass: &Pass<'_>,
     options: &ContrastOptions,
 ) -> Option<Tensor<1>> {

@@ -13,22 +13,21 @@ use crate::ops;
 
 /// The weighted sum over the pass's supervised rows.
 pub(crate) fn term(
-    student: ops::Head<'_>,
+    student: ops::States<'_>,
     teacher: &Model,
     packed: &Packed,
     options: &TeacherOptions,
 ) -> Tensor<1> {
     let states = teacher.network.states(packed);
-    let head = ops::Head {
+    let teacher = ops::States {
         x: &states,
-        weight: teacher.network.head(),
-        bias: None,
+        head: teacher.network.head(),
     };
     let rows = packed.targets.iter().zip(&packed.weights).enumerate();
     let rows = rows.filter_map(|(row, (target, weight))| target.map(|_| (row, *weight)));
     let rows: Vec<(usize, f32)> = rows.collect();
     let temperature = options.temperature as f32;
-    ops::head_divergence(student, head, options.divergence, temperature, &rows)
+    ops::head_divergence(student, teacher, options.divergence, temperature, &rows)
 }
 
 /// Complains where the teacher reads other tokens than the student.

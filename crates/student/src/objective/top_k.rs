@@ -24,7 +24,7 @@ pub struct TeacherToken {
 }
 
 /// The weighted sum over the rows of the pass whose likeliest tokens are known.
-pub(crate) fn term(student: ops::Head<'_>, pass: &Pass<'_>) -> Option<Tensor<1>> {
+pub(crate) fn term(student: ops::States<'_>, pass: &Pass<'_>) -> Option<Tensor<1>> {
     let lessons = pass.lessons.iter().enumerate();
     let rows: Vec<(usize, f32, Known)> = lessons
         .flat_map(|(index, lesson)| {

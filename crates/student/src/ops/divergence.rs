@@ -9,7 +9,7 @@ use stillhouse_kernels::divergence as kernel;
 use stillhouse_kernels::head::{self, Gradients, Input};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, pool, precision};
+use super::{Head, composed, pool, precision};
 
 /// How far the student's distribution q is from the teacher's p.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,15 +64,13 @@ impl Divergence {
     }
 }
 
-/// A head and the states before it: `[n, size]`, `[vocab, size]`, `[vocab]`.
+/// States `[n, size]`, and the head that reads them.
 #[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
-    /// The states, one row a token.
+pub struct States<'a> {
+    /// One row a token.
     pub x: &'a Tensor<2>,
-    /// The head's weight.
-    pub weight: &'a Tensor<2>,
-    /// The head's bias.
-    pub bias: Option<&'a Tensor<1>>,
+    /// What makes logits of them.
+    pub head: Head<'a>,
 }
 
 /// What a teacher finds likeliest at one position: tokens, and the logarithms of their probabilities.
@@ -87,8 +85,8 @@ pub type Known = Vec<(u32, f32)>;
 /// If the states do not have the same rows.
 #[must_use]
 pub fn head_divergence(
-    student: Head<'_>,
-    teacher: Head<'_>,
+    student: States<'_>,
+    teacher: States<'_>,
     divergence: Divergence,
     temperature: f32,
     rows: &[(usize, f32)],
@@ -99,8 +97,9 @@ pub fn head_divergence(
     }
     let rule = Rule::Teacher {
         x: storage(teacher.x.clone()),
-        weight: storage(teacher.weight.clone()),
-        bias: teacher.bias.map(|bias| storage(bias.clone())),
+        weight: storage(teacher.head.weight.clone()),
+        bias: teacher.head.bias.map(|bias| storage(bias.clone())),
+        soft_cap: teacher.head.soft_cap,
         divergence: divergence.mixture(),
         temperature,
     };
@@ -112,7 +111,7 @@ pub fn head_divergence(
 /// # Panics
 /// If a known token lies outside the vocabulary.
 #[must_use]
-pub fn head_known(student: Head<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> {
+pub fn head_known(student: States<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> {
     if !is_cpu(student.x) {
         return composed::head_known(student, rows);
     }
@@ -128,34 +127,36 @@ pub fn head_known(student: Head<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> 
 ///
 /// The logits are computed again in the backward pass, and never whole.
 #[must_use]
-pub fn head_likelihoods(student: Head<'_>, targets: &[(usize, u32)]) -> Tensor<1> {
+pub fn head_likelihoods(student: States<'_>, targets: &[(usize, u32)]) -> Tensor<1> {
     if !is_cpu(student.x) {
         return composed::head_likelihoods(student, targets);
     }
     let op = Likelihoods {
+        soft_cap: student.head.soft_cap,
         rows: targets.iter().map(|(row, _)| *row).collect(),
         tokens: targets.iter().map(|(_, token)| *token).collect(),
     };
-    let (x, weight) = (student.x.clone(), student.weight.clone());
-    match student.bias {
+    let (x, weight) = (student.x.clone(), student.head.weight.clone());
+    match student.head.bias {
         Some(bias) => apply3(x, weight, bias.clone(), op),
         None => apply2(x, weight, op),
     }
 }
 
-fn apply(student: Head<'_>, rule: Rule, rows: &[(usize, f32)]) -> Tensor<1> {
+fn apply(student: States<'_>, rule: Rule, rows: &[(usize, f32)]) -> Tensor<1> {
     let op = HeadTerm {
         rule,
+        soft_cap: student.head.soft_cap,
         rows: rows.iter().map(|(row, _)| *row).collect(),
         weights: rows.iter().map(|(_, weight)| *weight).collect(),
         wanted: [
             student.x.is_tracked(),
-            student.weight.is_tracked(),
-            student.bias.is_some_and(Tensor::is_tracked),
+            student.head.weight.is_tracked(),
+            student.head.bias.is_some_and(Tensor::is_tracked),
         ],
     };
-    let (x, weight) = (student.x.clone(), student.weight.clone());
-    match student.bias {
+    let (x, weight) = (student.x.clone(), student.head.weight.clone());
+    match student.head.bias {
         Some(bias) => apply3(x, weight, bias.clone(), op),
         None => apply2(x, weight, op),
     }
@@ -190,6 +191,7 @@ enum Rule {
         x: FlexTensor,
         weight: FlexTensor,
         bias: Option<FlexTensor>,
+        soft_cap: Option<f32>,
         divergence: kernel::Divergence,
         temperature: f32,
     },
@@ -199,6 +201,7 @@ enum Rule {
 #[derive(Clone)]
 struct HeadTerm {
     rule: Rule,
+    soft_cap: Option<f32>,
     rows: Arc<[usize]>,
     weights: Arc<[f32]>,
     /// Of states, weight and bias: what needs a gradient.
@@ -221,6 +224,7 @@ impl HeadTerm {
             x: &x,
             weight: &entries(inputs[1])[..common * size],
             bias: inputs.get(2).map(|bias| &entries(bias)[..common]),
+            soft_cap: self.soft_cap,
             targets: &targets,
             precision: precision::current(),
         };
@@ -242,6 +246,7 @@ impl HeadTerm {
                 x,
                 weight,
                 bias,
+                soft_cap,
                 divergence,
                 temperature,
             } => {
@@ -251,6 +256,7 @@ impl HeadTerm {
                     x: &x,
                     weight: &entries(weight)[..common * size],
                     bias: bias.as_ref().map(|bias| &entries(bias)[..common]),
+                    soft_cap: *soft_cap,
                     ..input
                 };
                 let mut other = pool::take(input.logits_at_a_time());
@@ -302,6 +308,7 @@ impl HeadTerm {
 
 #[derive(Clone)]
 struct Likelihoods {
+    soft_cap: Option<f32>,
     rows: Arc<[usize]>,
     tokens: Arc<[u32]>,
 }
@@ -321,6 +328,7 @@ impl Likelihoods {
             x,
             weight: entries(inputs[1]),
             bias: inputs.get(2).map(|bias| entries(bias)),
+            soft_cap: self.soft_cap,
             targets: &self.tokens,
             precision: precision::current(),
         }

@@ -28,14 +28,14 @@ pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
 pub use divergence::{
-    Divergence, Head, Known, head_divergence, head_known, head_likelihoods,
+    Divergence, Known, States, head_divergence, head_known, head_likelihoods,
 };
 pub use embedding::embedding;
-pub use gate::swiglu;
-pub use head::{Loss, head_log_likelihood, head_logits, head_loss};
+pub use gate::{Activation, activate, gated};
+pub use head::{Head, Loss, head_log_likelihood, head_logits, head_loss, head_rows};
 pub use layout::{Heads, Layout};
 pub use linear::{linear, lora_linear};
-pub use norm::rms_norm;
+pub use norm::{layer_norm, rms_norm};
 pub use precision::{Precision, fastest_precision, with_precision};
 pub use rope::Rope;
 pub use rows::linear_rows;
