@@ -28,6 +28,7 @@ pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
+mod recompute;
 pub mod score;
 pub mod tokenizer;
 pub mod train;

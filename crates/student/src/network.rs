@@ -79,6 +79,13 @@ impl Network {
         }
     }
 
+    /// The decoder, where that is all there is.
+    pub(crate) fn decoder(&self) -> Option<&Decoder> {
+        match self {
+            Self::Decoder(decoder) => Some(decoder),
+        }
+    }
+
     /// The output head.
     pub(crate) fn head(&self) -> Head<'_> {
         match self {

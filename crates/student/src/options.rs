@@ -82,6 +82,9 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
+    /// Compute activations again in the backward pass instead of keeping them: a third more work,
+    /// and the memory of one layer instead of all.
+    pub recompute: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.
     pub precision: Precision,
@@ -126,6 +129,7 @@ impl Default for TrainOptions {
             steps: None,
             batch_size: 8,
             micro_batch_tokens: 4096,
+            recompute: false,
             precision: Precision::default(),
             learning_rate: 1e-3,
             warmup: Warmup::Ratio(0.05),

@@ -349,6 +349,7 @@ impl<'a> Training<'a> {
             objectives: &options.objectives,
             teacher: data.teacher.clone(),
             projection,
+            recompute: options.recompute,
         };
         Ok(Self {
             model,

@@ -454,3 +454,26 @@ fn what_an_objective_lacks_is_said() {
     };
     check(alone, &[], "leaves nothing that teaches what to say");
 }
+
+#[test]
+fn recomputed_activations_give_the_same_student_bit_for_bit() {
+    let (_, all) = cases().pop().unwrap();
+    for (objectives, method) in [
+        (Objectives::default(), Method::Full),
+        (Objectives::default(), Method::Lora),
+        (all, Method::Lora),
+    ] {
+        let done = [false, true].map(|recompute| {
+            let options = TrainOptions {
+                recompute,
+                method,
+                micro_batch_tokens: 100,
+                ..options(objectives.clone())
+            };
+            let folder = tempfile::tempdir().unwrap();
+            run(folder.path(), &options, &mut |_| ControlFlow::Continue(())).unwrap();
+            remains(folder.path())
+        });
+        assert!(done[0] == done[1], "{method:?}");
+    }
+}

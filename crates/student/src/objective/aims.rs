@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::network::Network;
 use crate::ops;
 use crate::optimizer::Gradient;
+use crate::recompute;
 
 /// What a training learns.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Aims<'a> {
     pub(crate) teacher: Option<Model>,
     /// The place of the semantic objective's matrix among the parameters.
     pub(crate) projection: Option<usize>,
+    /// Whether activations are computed again in the backward pass.
+    pub(crate) recompute: bool,
 }
 
 /// Lessons that go through the model at once.
@@ -184,24 +187,41 @@ impl Aims<'_> {
         pass: &Pass<'_>,
         totals: &BTreeMap<&'static str, f64>,
     ) -> Outcome {
-        let states = network.states(&pass.packed);
+        let mut objectives = BTreeMap::new();
+        let (loss, gradient) =
+            recompute::backward(network, &pass.packed, self.recompute, |states| {
+                self.loss(network, states, pass, totals, &mut objectives)
+            });
+        Outcome {
+            loss,
+            gradient,
+            objectives,
+        }
+    }
+
+    fn loss(
+        &self,
+        network: &Network,
+        states: &Tensor<2>,
+        pass: &Pass<'_>,
+        totals: &BTreeMap<&'static str, f64>,
+        objectives: &mut BTreeMap<String, f64>,
+    ) -> Tensor<1> {
         let mean = loss::cross_entropy(network, states.clone(), &pass.packed);
         let share = loss::weight(&pass.packed) / totals["cross_entropy"];
         let cross_entropy = mean * share as f32;
+        let mut loss = cross_entropy.clone() * self.objectives.cross_entropy as f32;
         if self.is_plain() {
-            let loss = cross_entropy * self.objectives.cross_entropy as f32;
-            return Outcome::of(loss, network, BTreeMap::new());
+            return loss;
         }
-        let mut objectives = BTreeMap::new();
         objectives.insert("cross_entropy".to_owned(), value(&cross_entropy));
-        let mut loss = cross_entropy * self.objectives.cross_entropy as f32;
-        for term in self.terms(network, &states, pass, totals) {
+        for term in self.terms(network, states, pass, totals) {
             let Some(sum) = term.sum else { continue };
             let mean = sum / term.total as f32;
             objectives.insert(term.name.to_owned(), value(&mean));
             loss = loss + mean * term.weight as f32;
         }
-        Outcome::of(loss, network, objectives)
+        loss
     }
 
     fn terms(
@@ -249,15 +269,6 @@ impl Aims<'_> {
 }
 
 impl Outcome {
-    fn of(loss: Tensor<1>, network: &Network, objectives: BTreeMap<String, f64>) -> Self {
-        let mut gradients = loss.backward();
-        Self {
-            loss: value(&loss),
-            gradient: Gradient::take(network.parameters(), &mut gradients),
-            objectives,
-        }
-    }
-
     fn add(mut self, other: Self) -> Self {
         for (name, value) in other.objectives {
             *self.objectives.entry(name).or_default() += value;

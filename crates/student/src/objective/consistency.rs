@@ -34,11 +34,7 @@ pub(crate) fn term(
         let n = rows.len();
         let rows = Tensor::from_data(TensorData::new(rows, [n]), &student.x.device());
         let x = student.x.clone().select(0, rows);
-        let logits = ops::linear(x, student.head.weight, student.head.bias);
-        let logits = match student.head.soft_cap {
-            Some(cap) => (logits / cap).tanh() * cap,
-            None => logits,
-        };
+        let logits = ops::composed::head_logits(x, student.head);
         activation::log_softmax(logits / options.temperature as f32, 1)
     };
     let (p, q) = (logs(first), logs(second));

@@ -313,17 +313,8 @@ pub fn head_likelihoods(student: States<'_>, targets: &[(usize, u32)]) -> Tensor
 
 /// The logits at some rows.
 fn some_logits(states: States<'_>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
-    let Head {
-        weight,
-        bias,
-        soft_cap,
-    } = states.head;
     let chosen = index(rows, &states.x.device());
-    let logits = linear(states.x.clone().select(0, chosen), weight, bias);
-    match soft_cap {
-        Some(cap) => (logits / cap).tanh() * cap,
-        None => logits,
-    }
+    head_logits(states.x.clone().select(0, chosen), states.head)
 }
 
 /// See [`adamw`](super::adamw()).
