@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
 
-use crate::error::{Error, Result};
+#[cfg(test)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::model::Model;
 use crate::ops::Layout;
 
@@ -85,6 +87,7 @@ impl Sequence {
 }
 
 /// The sequences of usable items, and what was refused: "`id` has no token to learn".
+#[cfg(test)]
 pub(crate) fn sequences(
     model: &Model,
     items: &[Item],

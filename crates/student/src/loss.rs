@@ -5,25 +5,8 @@ use burn::tensor::Tensor;
 use crate::batch::{self, Packed, Sequence};
 use crate::network::Network;
 use crate::ops;
+#[cfg(test)]
 use crate::optimizer::Gradient;
-
-/// The mean loss over all supervised tokens of the micro-batches, and its gradient.
-pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, Gradient) {
-    let total: f64 = packed.iter().map(weight).sum();
-    let parts = packed
-        .iter()
-        .map(|part| backward(network, part, weight(part) / total));
-    let sum = parts.reduce(|(loss, sum), (part_loss, part)| (loss + part_loss, sum.add(part)));
-    sum.expect("an update has at least one item")
-}
-
-/// The loss of one pass times `share`, and its gradient.
-fn backward(network: &Network, packed: &Packed, share: f64) -> (f64, Gradient) {
-    let loss = cross_entropy(network, network.states(packed), packed) * share as f32;
-    let mut gradients = loss.backward();
-    let value = f64::from(loss.into_scalar::<f32>());
-    (value, Gradient::take(network.parameters(), &mut gradients))
-}
 
 /// The mean loss over all supervised tokens, without gradients.
 pub(crate) fn mean_loss(
@@ -55,4 +38,20 @@ pub(crate) fn weight(packed: &Packed) -> f64 {
         .zip(&packed.weights)
         .filter(|(target, _)| target.is_some());
     supervised.map(|(_, weight)| f64::from(*weight)).sum()
+}
+
+/// The mean loss over all supervised tokens of the micro-batches, and its gradient, as training
+/// computes them.
+#[cfg(test)]
+pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, Gradient) {
+    let objectives = crate::objective::Objectives::default();
+    let passes = packed.iter().cloned().map(crate::objective::Pass::plain);
+    let aims = crate::objective::Aims {
+        objectives: &objectives,
+        teacher: None,
+        projection: None,
+        recompute: false,
+    };
+    let outcome = aims.loss_and_gradient(network, &passes.collect::<Vec<_>>());
+    (outcome.loss, outcome.gradient)
 }

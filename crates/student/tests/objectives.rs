@@ -350,23 +350,17 @@ fn the_student_is_the_one_with_the_highest_cec() {
 #[test]
 fn every_objective_falls_when_it_is_learnt_alone() {
     for (name, mut objectives) in cases() {
-        if matches!(name, "two_prompts" | "counterfactual" | "all") {
+        // Two answers of a random student are the same already.
+        if matches!(name, "two_prompts" | "counterfactual" | "consistency" | "all") {
             continue;
         }
         objectives.cross_entropy = objectives.cross_entropy.min(0.01);
-        let weight_is_high = |weight: &mut f64| *weight = 1.0;
-        objectives
-            .consistency
-            .as_mut()
-            .map_or((), |o| weight_is_high(&mut o.weight));
-        objectives
-            .contrast
-            .as_mut()
-            .map_or((), |o| weight_is_high(&mut o.weight));
-        objectives
-            .semantic
-            .as_mut()
-            .map_or((), |o| weight_is_high(&mut o.weight));
+        if let Some(contrast) = &mut objectives.contrast {
+            contrast.weight = 1.0;
+        }
+        if let Some(semantic) = &mut objectives.semantic {
+            semantic.weight = 1.0;
+        }
         let folder = tempfile::tempdir().unwrap();
         let options = TrainOptions {
             steps: Some(40),

@@ -99,6 +99,16 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// A pass with nothing but cross-entropy.
+    #[cfg(test)]
+    pub(crate) fn plain(packed: Packed) -> Self {
+        Self {
+            lessons: Vec::new(),
+            borders: Vec::new(),
+            packed,
+        }
+    }
+
     /// The row of the states that foretells the token at `place` of a lesson's completion.
     pub(crate) fn row_before(&self, lesson: usize, place: usize) -> usize {
         let first = self.packed.layout.sequence(lesson).start;

@@ -272,12 +272,7 @@ pub fn head_divergence(
 pub fn head_known(student: States<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> {
     let device = student.x.device();
     let one = |(row, weight, known): &(usize, f32, Known)| {
-        let chosen = index(std::iter::once(*row), &device);
-        let logits = linear(
-            student.x.clone().select(0, chosen),
-            student.weight,
-            student.bias,
-        );
+        let logits = some_logits(student, std::iter::once(*row));
         let logs = activation::log_softmax(logits, 1).squeeze_dim::<1>(0);
         let tokens = index(known.iter().map(|(token, _)| *token as usize), &device);
         let p: Vec<f32> = known.iter().map(|(_, log)| log.exp()).collect();
@@ -301,11 +296,7 @@ pub fn head_known(student: States<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1
 pub fn head_likelihoods(student: States<'_>, targets: &[(usize, u32)]) -> Tensor<1> {
     let device = student.x.device();
     let tokens = index(targets.iter().map(|(_, token)| *token as usize), &device);
-    let logits = linear(
-        student.x.clone().select(0, rows),
-        student.weight,
-        student.bias,
-    );
+    let logits = some_logits(student, targets.iter().map(|(row, _)| *row));
     activation::log_softmax(logits, 1)
         .gather(1, tokens.unsqueeze_dim(1))
         .squeeze_dim::<1>(1)

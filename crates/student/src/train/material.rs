@@ -5,7 +5,7 @@ use stillhouse_core::event::{Event, Observer, tell};
 use crate::batch::{Item, Sequence};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::objective::{self, Hints, Lesson, Unit};
+use crate::objective::{self, Hints, Lesson, Objectives, Unit};
 use crate::options::{Criterion, TrainOptions};
 
 /// Lets a student generate for the validation split, and says how good that is; higher is better,
@@ -49,8 +49,16 @@ impl Data {
         observe: &mut Observer<'_>,
     ) -> Result<Self> {
         let objectives = &options.objectives;
+        // What is watched is the cross-entropy.
+        let watching = Objectives {
+            two_prompts: objectives.two_prompts,
+            counterfactual: objectives.counterfactual,
+            ..Objectives::default()
+        };
         let mut read = |split: &str, items: &[Item], hints: &[Hints]| -> Result<Vec<Unit>> {
-            let (units, left) = objective::units(model, items, hints, options.loss_on, objectives)?;
+            let is_training = split == "training";
+            let wanted = if is_training { objectives } else { &watching };
+            let (units, left) = objective::units(model, items, hints, options.loss_on, wanted)?;
             if !left.refused.is_empty() {
                 let text = format!(
                     "{} of {} {split} items are left out: {}",
@@ -60,7 +68,7 @@ impl Data {
                 );
                 tell(observe, Event::Warning { text })?;
             }
-            for text in left.remarks.into_iter().filter(|_| split == "training") {
+            for text in left.remarks {
                 tell(observe, Event::Note { text })?;
             }
             Ok(units)
