@@ -408,10 +408,8 @@ impl<'a> Training<'a> {
         }
         let mut cec = None;
         if let (Criterion::Cec, Some(judge)) = (self.options.choose_by, &mut self.judge) {
-            let student = Model {
-                network,
-                ..self.model.clone()
-            };
+            let mut student = self.model.clone();
+            student.network = network;
             cec = judge(&student, observe)?;
         }
         Ok(Some(Validation { loss, cec }))
