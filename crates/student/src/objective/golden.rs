@@ -98,7 +98,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn student() -> Model {
-    let mut model = Model::load(&fixtures().join("llama-tiny/tied")).unwrap();
+    let mut model = Model::load(&fixtures().join("decoders/tied")).unwrap();
     for parameter in model.network.parameters_mut() {
         parameter.is_trained = true;
     }
@@ -144,7 +144,7 @@ fn check(name: &str, case: &Case, tensors: &BTreeMap<String, Array>, most: usize
     let teacher = objectives
         .teacher
         .as_ref()
-        .map(|_| Model::load(&fixtures().join("llama-tiny/untied")).unwrap());
+        .map(|_| Model::load(&fixtures().join("decoders/untied")).unwrap());
     let aims = Aims {
         objectives,
         teacher,
