@@ -36,6 +36,9 @@ const PROJECTIONS: [&str; 7] = [
     "down_proj",
 ];
 
+/// Those of T5's layers.
+const T5: [&str; 8] = ["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"];
+
 impl Default for LoraOptions {
     fn default() -> Self {
         Self {
@@ -70,7 +73,7 @@ impl LoraOptions {
         match self
             .targets
             .iter()
-            .find(|name| !PROJECTIONS.contains(&name.as_str()))
+            .find(|name| !PROJECTIONS.iter().chain(&T5).any(|known| known == name))
         {
             Some(odd) => Err(Error::option(
                 "student.train.lora.targets",
@@ -191,6 +194,10 @@ pub(crate) fn save(
     weights::save_file(&folder.join(WEIGHTS), &plan, |i| {
         branches[i].value.to_array()
     })?;
+    let task = match network.interface().is_encoder_decoder() {
+        true => "SEQ_2_SEQ_LM",
+        false => "CAUSAL_LM",
+    };
     // PEFT writes its keys sorted.
     let config = json!({
         "alpha_pattern": {},
@@ -209,7 +216,7 @@ pub(crate) fn save(
         "rank_pattern": {},
         "revision": null,
         "target_modules": options.targets,
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "use_dora": false,
         "use_rslora": false,
     });

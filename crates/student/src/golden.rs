@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use stillhouse_core::fs;
 
-use crate::batch::{self, Item, LossOn, Packed, Sequence};
+use crate::batch::{self, Item, LossOn, Packed, Reading, Sequence};
 use crate::generate::{GenerateOptions, generate};
 use crate::loss;
 use crate::model::Model;
@@ -22,16 +22,22 @@ use crate::weights::{self, Array};
 
 const CASES: [&str; 4] = ["tied", "untied", "mistral", "qwen2"];
 
-struct Case {
-    folder: PathBuf,
-    model: Model,
-    json: Json,
-    tensors: BTreeMap<String, Array>,
+pub(crate) struct Case {
+    pub(crate) folder: PathBuf,
+    pub(crate) model: Model,
+    pub(crate) json: Json,
+    pub(crate) tensors: BTreeMap<String, Array>,
 }
 
 fn case(name: &str) -> Case {
+    case_in("llama-tiny", name)
+}
+
+/// One checkpoint of a folder of fixtures, with what `PyTorch` says of it.
+pub(crate) fn case_in(topic: &str, name: &str) -> Case {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures/llama-tiny")
+        .join("../../fixtures")
+        .join(topic)
         .join(name);
     let json = fs::read_json(&folder.join("golden.json")).unwrap();
     let (tensors, _) = weights::load_file(&folder.join("golden.safetensors")).unwrap();
@@ -43,7 +49,7 @@ fn case(name: &str) -> Case {
     }
 }
 
-fn items(json: &Json) -> Vec<Item> {
+pub(crate) fn items(json: &Json) -> Vec<Item> {
     let pairs = json["items"].as_array().unwrap().iter();
     let text = |json: &Json| json.as_str().unwrap().to_owned();
     pairs
@@ -56,7 +62,7 @@ fn items(json: &Json) -> Vec<Item> {
         .collect()
 }
 
-fn numbers(json: &Json) -> Vec<f32> {
+pub(crate) fn numbers(json: &Json) -> Vec<f32> {
     json.as_array()
         .unwrap()
         .iter()
@@ -64,14 +70,14 @@ fn numbers(json: &Json) -> Vec<f32> {
         .collect()
 }
 
-fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
+pub(crate) fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
     let (sequences, refused) = batch::sequences(&case.model, &items(&case.json), loss_on).unwrap();
     assert!(refused.is_empty());
     sequences
 }
 
 /// The largest difference, as a share of the largest expected entry.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
     found
@@ -81,7 +87,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
         / largest
 }
 
-fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
+pub(crate) fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
     let expected = expected.as_f64().unwrap();
     assert!(
         (found - expected).abs() < tolerance * expected.abs(),
@@ -104,7 +110,10 @@ fn tokens_and_logits_agree() {
         }
         let mut tokens = sequences[0].tokens.clone();
         tokens.push(2);
-        let states = case.model.network.states(&Packed::alone(tokens));
+        let states = case.model.network.states(&Packed::alone(Reading {
+            source: Vec::new(),
+            tokens,
+        }));
         let logits = Array::of(&ops::head_logits(states, case.model.network.head()));
         let every = case.json["logits_every"].as_u64().unwrap() as usize;
         let kept = logits
@@ -170,7 +179,7 @@ fn micro_batches_add_up_to_the_same_update() {
     check_training(&mut case, "full", 1);
 }
 
-fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
+pub(crate) fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
     let sequences = sequences(case, LossOn::Completion);
     let packed = batch::pack(&sequences, micro_batch_tokens);
     let network = &mut case.model.network;
@@ -244,7 +253,12 @@ fn greedy_text_agrees_token_by_token() {
     }
 }
 
-fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngram: Option<usize>) {
+pub(crate) fn check_greedy(
+    case: &Case,
+    label: &str,
+    repetition_penalty: f64,
+    no_repeat_ngram: Option<usize>,
+) {
     let prompts: Vec<String> = items(&case.json)
         .into_iter()
         .map(|item| item.prompt)
@@ -265,11 +279,12 @@ fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngr
     generate(&case.model, &prompts, &options, 0, &mut silent, &mut keep).unwrap();
     let expected: Vec<Vec<u32>> =
         serde_json::from_value(case.json["greedy"][label].clone()).unwrap();
+    let ends = case.model.interface().eos;
     let until_end = |tokens: &Vec<u32>| {
         tokens
             .iter()
             .copied()
-            .take_while(|t| *t != 2)
+            .take_while(|t| !ends.contains(t))
             .collect::<Vec<u32>>()
     };
     assert_eq!(
@@ -312,8 +327,8 @@ fn an_adapter_survives_saving_and_merging() {
     let again = case.model.with_adapter(folder.path()).unwrap();
     assert_eq!(again.lora, adapted.lora);
     let logits = |model: &Model| {
-        let tokens = model.tokenizer().prompt("Claim: ice floats.");
-        let states = model.network.states(&Packed::alone(tokens));
+        let reading = model.reading("Claim: ice floats.");
+        let states = model.network.states(&Packed::alone(reading));
         Array::of(&ops::head_logits(states, model.network.head())).values
     };
     assert_eq!(logits(&again), logits(&adapted));

@@ -11,8 +11,8 @@ use tokenizers::{AddedToken, TokenizerImpl};
 
 use stillhouse_core::fs;
 
-use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 
 /// The files that belong to a tokenizer, copied beside every model that is saved.
 const FILES: [&str; 6] = [
@@ -36,7 +36,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of a model folder and holds it against the model's vocabulary.
-    pub fn load(folder: &Path, config: &Config) -> Result<Self> {
+    pub fn load(folder: &Path, config: &Interface) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         if !path.is_file() {
             return Err(Error::folder(folder, "no tokenizer.json"));
@@ -141,7 +141,7 @@ impl Tokenizer {
     fn from_parts(
         inner: tokenizers::Tokenizer,
         settings: &Value,
-        config: &Config,
+        config: &Interface,
         files: Vec<(String, Vec<u8>)>,
         path: &Path,
     ) -> Result<Self> {
