@@ -240,8 +240,15 @@ pub(crate) fn fingerprint<'a>(
             .targets
             .iter()
             .map(|target| target.map_or(u32::MAX, |token| token));
-        let numbers = sequence.tokens.iter().copied().chain(targets);
-        bytes.extend(numbers.flat_map(u32::to_le_bytes));
+        bytes.extend(
+            sequence
+                .source
+                .iter()
+                .chain(&sequence.tokens)
+                .copied()
+                .chain(targets)
+                .flat_map(u32::to_le_bytes),
+        );
         bytes.extend(sequence.weight.to_le_bytes());
     }
     for parameter in parameters {

@@ -19,17 +19,19 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod interface;
 pub mod language;
 mod loss;
 mod model;
-pub mod objective;
 mod network;
+pub mod objective;
 pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
 mod recompute;
 pub mod score;
+mod seq2seq;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -37,6 +39,7 @@ pub mod weights;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
+pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
 pub use train::TrainOptions;
 

@@ -13,7 +13,7 @@ use stillhouse_core::jsonl::Log;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
-use crate::batch::{self, Item};
+use crate::batch::{self, Item, Packed};
 use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::mean_loss;
@@ -340,7 +340,7 @@ impl<'a> Training<'a> {
             objectives,
             gradient_norm,
             learning_rate,
-            tokens: packed().map(|part| part.tokens.len()).sum(),
+            tokens: packed().map(Packed::n_tokens).sum(),
             supervised_tokens: supervised.sum(),
         })
     }

@@ -56,7 +56,7 @@ impl<'a> Pass<'a> {
         let mut groups: Vec<Vec<&'a Unit>> = Vec::new();
         let mut n_tokens = 0;
         for unit in units {
-            let length: usize = unit.iter().map(|lesson| lesson.sequence.tokens.len()).sum();
+            let length: usize = unit.iter().map(|lesson| lesson.sequence.n_tokens()).sum();
             match groups.last_mut() {
                 Some(group) if n_tokens + length <= most => {
                     n_tokens += length;

@@ -88,7 +88,7 @@ impl Lesson {
             bytes.as_ref().map_or(0..0, |bytes| places(&spans, bytes))
         };
         let (answer, explanation) = (within(&hints.answer), within(&hints.explanation));
-        completion.extend(model.config().eos.first());
+        completion.extend(model.interface().eos.first());
         if hints.part == Part::Counterfactual {
             if answer.is_empty() {
                 return Err("is counterfactual and has no answer to learn".to_owned());
@@ -120,8 +120,9 @@ impl Lesson {
         let targets = self.sequence.targets.iter();
         let targets = targets.map(|target| target.map_or(u32::MAX, |token| token));
         self.sequence
-            .tokens
+            .source
             .iter()
+            .chain(&self.sequence.tokens)
             .copied()
             .chain(targets)
             .for_each(&mut put);

@@ -21,7 +21,7 @@ impl Training<'_> {
             .sum();
         let lessons = || self.data.lessons().map(|lesson| &lesson.sequence);
         let supervised: usize = lessons().map(Sequence::n_supervised).sum();
-        let read: usize = lessons().map(|s| s.tokens.len()).sum();
+        let read: usize = lessons().map(Sequence::n_tokens).sum();
         let text = format!(
             "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss; products in {}",
             self.model.n_parameters(),
@@ -42,7 +42,7 @@ impl Training<'_> {
         let last = sequence.targets.last().copied().flatten();
         let tokens: Vec<u32> = sequence.tokens.iter().copied().chain(last).collect();
         let is_trained = |at: usize| at > 0 && sequence.targets[at - 1].is_some();
-        let mut text = String::new();
+        let mut text = tokenizer.decode_all(&sequence.source);
         let mut from = 0;
         while from < tokens.len() {
             let to = (from + 1..tokens.len())

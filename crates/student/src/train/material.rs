@@ -94,11 +94,7 @@ impl Data {
             }
             (None, _) => {}
         }
-        let longest = train
-            .iter()
-            .flatten()
-            .map(|l| l.sequence.tokens.len())
-            .max();
+        let longest = train.iter().flatten().map(|l| l.sequence.n_tokens()).max();
         if let (Some(teacher), Some(longest)) = (&teacher, longest)
             && longest > teacher.context_tokens()
         {
