@@ -38,7 +38,7 @@ pub(crate) fn ln(x: f32) -> f32 {
     let p = p * r - 1.666_805_8e-1;
     let p = p * r + 2.000_071_5e-1;
     let p = p * r - 2.499_999_4e-1;
-    let p = p * r + 3.333_333_1e-1;
+    let p = p * r + 3.333_333e-1;
     let square = r * r;
     let tail = p * r * square - power * 2.121_944_4e-4 - 0.5 * square;
     r + tail + power * 0.693_359_4

@@ -339,9 +339,12 @@ pub(super) fn best_step(report: &Report) -> Option<&Step> {
         .steps
         .iter()
         .any(|step| step.validation_cec.is_some());
-    let badness = |step: &Step| match by_cec {
-        true => step.validation_cec.map(|cec| -cec),
-        false => step.validation_loss,
+    let badness = |step: &Step| {
+        if by_cec {
+            step.validation_cec.map(|cec| -cec)
+        } else {
+            step.validation_loss
+        }
     };
     let measured = report
         .steps

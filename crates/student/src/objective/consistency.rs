@@ -61,9 +61,9 @@ pub(crate) fn settle(units: &mut [Unit]) -> String {
             [a, b] if !a.answer.is_empty() && answer(a) == answer(b) => pairs += 1,
             _ => {
                 unequal += usize::from(marked.len() > 1);
-                marked
-                    .iter_mut()
-                    .for_each(|lesson| lesson.is_paired = false);
+                for lesson in &mut marked {
+                    lesson.is_paired = false;
+                }
             }
         }
     }

@@ -206,15 +206,13 @@ pub(crate) fn units(
                 }
             }
         }
-        match hints.unit.as_deref() {
+        let place = hints.unit.as_deref().map(|name| {
+            let next = units.len();
+            *by_name.entry(name).or_insert(next)
+        });
+        match place.and_then(|at| units.get_mut(at)) {
+            Some(unit) => unit.extend(group),
             None => units.push(group),
-            Some(name) => match by_name.get(name) {
-                Some(&at) => units[at].extend(group),
-                None => {
-                    by_name.insert(name, units.len());
-                    units.push(group);
-                }
-            },
         }
     }
     if objectives.top_k.is_some() {

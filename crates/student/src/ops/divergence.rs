@@ -95,7 +95,7 @@ pub fn head_divergence(
     if !is_cpu(student.x) {
         return composed::head_divergence(student, teacher, divergence, temperature, rows);
     }
-    let rule = Rule::Teacher {
+    let rule = Teacher {
         x: storage(teacher.x.clone()),
         weight: storage(teacher.head.weight.clone()),
         bias: teacher.head.bias.map(|bias| storage(bias.clone())),
@@ -103,7 +103,7 @@ pub fn head_divergence(
         divergence: divergence.mixture(),
         temperature,
     };
-    apply(student, rule, rows)
+    apply(student, Rule::Teacher(Box::new(rule)), rows)
 }
 
 /// The sum over `rows` (row, weight, known tokens) of the weighted KL over the known tokens and one bucket for all others, in nats.
@@ -187,15 +187,18 @@ fn spread(slopes: &[f32], rows: &[usize], x: &FlexTensor) -> FlexTensor {
 /// What the distribution is held against.
 #[derive(Clone)]
 enum Rule {
-    Teacher {
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: Option<FlexTensor>,
-        soft_cap: Option<f32>,
-        divergence: kernel::Divergence,
-        temperature: f32,
-    },
+    Teacher(Box<Teacher>),
     Known(Arc<[Known]>),
+}
+
+#[derive(Clone)]
+struct Teacher {
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    soft_cap: Option<f32>,
+    divergence: kernel::Divergence,
+    temperature: f32,
 }
 
 #[derive(Clone)]
@@ -215,7 +218,7 @@ impl HeadTerm {
     fn value(&self, inputs: &[&FlexTensor]) -> (FlexTensor, Slopes) {
         let [vocab, size] = sizes(inputs[1]);
         let common = match &self.rule {
-            Rule::Teacher { weight, .. } => vocab.min(sizes::<2>(weight)[0]),
+            Rule::Teacher(teacher) => vocab.min(sizes::<2>(&teacher.weight)[0]),
             Rule::Known(_) => vocab,
         };
         let x = chosen(inputs[0], &self.rows);
@@ -242,29 +245,23 @@ impl HeadTerm {
         };
         let mut logits = pool::take(input.logits_at_a_time());
         let value = match &self.rule {
-            Rule::Teacher {
-                x,
-                weight,
-                bias,
-                soft_cap,
-                divergence,
-                temperature,
-            } => {
-                let size = sizes::<2>(weight)[1];
-                let x = chosen(x, &self.rows);
+            Rule::Teacher(other) => {
+                let size = sizes::<2>(&other.weight)[1];
+                let x = chosen(&other.x, &self.rows);
                 let teacher = Input {
                     x: &x,
-                    weight: &entries(weight)[..common * size],
-                    bias: bias.as_ref().map(|bias| &entries(bias)[..common]),
-                    soft_cap: *soft_cap,
+                    weight: &entries(&other.weight)[..common * size],
+                    bias: other.bias.as_ref().map(|bias| &entries(bias)[..common]),
+                    soft_cap: other.soft_cap,
                     ..input
                 };
+                let (divergence, temperature) = (other.divergence, other.temperature);
                 let mut other = pool::take(input.logits_at_a_time());
                 let value = kernel::loss(
                     input,
                     teacher,
-                    *divergence,
-                    *temperature,
+                    divergence,
+                    temperature,
                     &self.weights,
                     out,
                     &mut logits,

@@ -85,6 +85,10 @@ impl Data {
             let what = "\"cec\" needs somebody who judges explanations";
             return Err(Error::option("student.train.choose_by", what));
         }
+        if options.recompute && model.network.decoder().is_none() {
+            let what = "an encoder-decoder keeps its activations";
+            return Err(Error::option("student.train.recompute", what));
+        }
         let teacher = material.teacher.take();
         match (&objectives.teacher, &teacher) {
             (Some(options), Some(teacher)) => objective::check_teacher(model, teacher, options)?,
