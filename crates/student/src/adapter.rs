@@ -25,7 +25,7 @@ pub struct LoraOptions {
     pub targets: Vec<String>,
 }
 
-/// All projections of a layer.
+/// The projections of a layer, as most families name them.
 const PROJECTIONS: [&str; 7] = [
     "q_proj",
     "k_proj",
@@ -35,6 +35,9 @@ const PROJECTIONS: [&str; 7] = [
     "up_proj",
     "down_proj",
 ];
+
+/// What other families have in their place.
+const OTHERS: [&str; 5] = ["dense", "fc1", "fc2", "qkv_proj", "gate_up_proj"];
 
 impl Default for LoraOptions {
     fn default() -> Self {
@@ -67,14 +70,17 @@ impl LoraOptions {
                 "none are named",
             ));
         }
-        match self
-            .targets
-            .iter()
-            .find(|name| !PROJECTIONS.contains(&name.as_str()))
-        {
+        match self.targets.iter().find(|name| {
+            let known = PROJECTIONS.iter().chain(&OTHERS);
+            !known.into_iter().any(|known| known == name)
+        }) {
             Some(odd) => Err(Error::option(
                 "student.train.lora.targets",
-                format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")),
+                format!(
+                    "`{odd}` is not one of {}, {}",
+                    PROJECTIONS.join(", "),
+                    OTHERS.join(", ")
+                ),
             )),
             None => Ok(()),
         }

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::batch::Packed;
 use crate::config::Config;
 use crate::decoder::Decoder;
-use crate::ops::{KvCache, Layout};
+use crate::ops::{Head, KvCache, Layout};
 use crate::parameter::{Linear, Parameter, Value};
 
 /// A network with its parameters.
@@ -79,8 +79,8 @@ impl Network {
         }
     }
 
-    /// The output head's weight, `[vocabulary, hidden]`.
-    pub(crate) fn head(&self) -> &Tensor<2> {
+    /// The output head.
+    pub(crate) fn head(&self) -> Head<'_> {
         match self {
             Self::Decoder(decoder) => decoder.head(),
         }
