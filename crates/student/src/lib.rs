@@ -27,6 +27,7 @@ pub mod optimizer;
 mod options;
 mod parameter;
 pub mod score;
+mod shared;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
