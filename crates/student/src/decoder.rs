@@ -71,7 +71,7 @@ impl Layer {
         let heads = heads(config);
         let (queries, keys) = (heads.query_size(), heads.kv_size());
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let mut norm =
+        let norm =
             |plan: &mut Plan, name: &str, size: usize| Norm::plan(plan, &at(name), config, size);
         let before_attention = norm(plan, family.before_attention, hidden);
         let sizes: &[usize] = match family.qkv.len() {
@@ -84,8 +84,7 @@ impl Layer {
         let qk_names = family.qk_norms.filter(|_| config.has_qk_norms);
         let qk_norms = qk_names.map(|names| names.map(|name| norm(plan, name, config.head_size)));
         let output = plan.linear(&at(family.output), hidden, queries, biases.output);
-        let mut maybe =
-            |plan: &mut Plan, name: Option<&str>| name.map(|name| norm(plan, name, hidden));
+        let maybe = |plan: &mut Plan, name: Option<&str>| name.map(|name| norm(plan, name, hidden));
         let after_attention = maybe(plan, family.after_attention);
         let before_mlp = maybe(plan, family.before_mlp);
         let mut rise = |name: &str, size: usize| plan.linear(&at(name), size, hidden, biases.mlp);

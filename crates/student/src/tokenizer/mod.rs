@@ -1,5 +1,8 @@
-//! Text to tokens and back, by a model folder's `tokenizer.json`, or by one trained here.
+//! Text to tokens and back, by a model folder's `tokenizer.json` or `SentencePiece` model, or by one trained here.
 
+mod sentencepiece;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -15,8 +18,10 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// The files that belong to a tokenizer, copied beside every model that is saved.
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -37,10 +42,6 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of a model folder and holds it against the model's vocabulary.
     pub fn load(folder: &Path, config: &Config) -> Result<Self> {
-        let path = folder.join("tokenizer.json");
-        if !path.is_file() {
-            return Err(Error::folder(folder, "no tokenizer.json"));
-        }
         let mut files = Vec::new();
         for name in FILES {
             let path = folder.join(name);
@@ -54,6 +55,22 @@ impl Tokenizer {
         } else {
             Value::Null
         };
+        let is_model = |(name, _): &(String, Vec<u8>)| name.ends_with(".model");
+        match files.first() {
+            Some((name, _)) if name == "tokenizer.json" => {}
+            Some(file) if is_model(file) => {
+                let json = converted(folder, file, &settings)?;
+                files.insert(0, ("tokenizer.json".to_owned(), json));
+            }
+            _ => {
+                let names = FILES[..3].join(", ");
+                return Err(Error::folder(
+                    folder,
+                    format!("no tokenizer: none of {names}"),
+                ));
+            }
+        }
+        let path = folder.join("tokenizer.json");
         let inner = tokenizers::Tokenizer::from_bytes(&files[0].1)
             .map_err(|e| Error::folder(&path, format!("not a tokenizer: {e}")))?;
         Self::from_parts(inner, &settings, config, files, &path)
@@ -220,6 +237,45 @@ impl Tokenizer {
     }
 }
 
+/// The `tokenizer.json` of a folder that has a `SentencePiece` model alone.
+fn converted(
+    folder: &Path,
+    (name, bytes): &(String, Vec<u8>),
+    settings: &Value,
+) -> Result<Vec<u8>> {
+    let json = |name: &str| {
+        let path = folder.join(name);
+        let found: Option<Value> = path.is_file().then(|| fs::read_json(&path)).transpose()?;
+        Ok::<_, Error>(found.unwrap_or_default())
+    };
+    // T5's files do not hold its hundred sentinels.
+    let is_t5 = json("config.json")?["model_type"] == "t5";
+    let n_sentinels = settings["extra_ids"].as_u64();
+    let n_sentinels = n_sentinels.unwrap_or(if is_t5 { 100 } else { 0 }) as usize;
+    let mut added = BTreeMap::new();
+    for (id, token) in settings["added_tokens_decoder"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        if let (Ok(id), Some(text)) = (id.parse::<u64>(), token["content"].as_str()) {
+            added.insert(id, text.to_owned());
+        }
+    }
+    for (text, id) in json("added_tokens.json")?.as_object().into_iter().flatten() {
+        added.extend(id.as_u64().map(|id| (id, text.clone())));
+    }
+    let wishes = sentencepiece::Wishes {
+        adds_bos: settings["add_bos_token"].as_bool().unwrap_or(true),
+        n_sentinels,
+        added: added
+            .into_iter()
+            .map(|(id, text)| (id as usize, text))
+            .collect(),
+    };
+    sentencepiece::convert(&folder.join(name), bytes, &wishes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,5 +315,37 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("needs 259"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_with_a_sentencepiece_model_alone_is_read_and_saved_complete() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let folder = tempfile::tempdir().unwrap();
+        let model = fs::read(&fixtures.join("tokenizers/llama/tokenizer.model")).unwrap();
+        fs::write(&folder.path().join("tokenizer.model"), &model).unwrap();
+        let mut config = Config::load(&fixtures.join("decoders/tied")).unwrap();
+        let error = Tokenizer::load(folder.path(), &config)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("embedding has 267 rows"), "{error}");
+        config.vocabulary = 360;
+        let tokenizer = Tokenizer::load(folder.path(), &config).unwrap();
+        let prompt = tokenizer.prompt("Ice floats.");
+        assert_eq!(prompt[0], 1);
+        assert_eq!(prompt[1..], tokenizer.completion("Ice floats."));
+        let saved = folder.path().join("saved");
+        fs::create_folder(&saved).unwrap();
+        tokenizer.save(&saved).unwrap();
+        assert_eq!(fs::read(&saved.join("tokenizer.model")).unwrap(), model);
+        let again = Tokenizer::load(&saved, &config).unwrap();
+        assert_eq!(again.prompt("Ice floats."), prompt);
+        let empty = tempfile::tempdir().unwrap();
+        let error = Tokenizer::load(empty.path(), &config)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("none of tokenizer.json, tokenizer.model, spiece.model"),
+            "{error}"
+        );
     }
 }
