@@ -293,6 +293,12 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use serde_json::{Value as Json, json};
+    use stillhouse_core::fs;
+
     use super::*;
     use crate::model::ArchitectureOptions;
 
@@ -354,6 +360,45 @@ mod tests {
                     assert_eq!((a.id, a.rank), (b.id, b.rank));
                     assert!((a.log_probability - b.log_probability).abs() < 1e-5);
                 }
+            }
+        }
+    }
+
+    /// Both sides' numbers carry the rounding of f32 through a few layers; the golden ones are f64.
+    #[test]
+    fn the_numbers_are_those_of_pytorch() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+        let texts = fs::read_text(&fixtures.join("scores/texts.jsonl")).unwrap();
+        let ask = |line: &str| {
+            let row: Json = serde_json::from_str(line).unwrap();
+            Ask::new(
+                row["prompt"].as_str().unwrap(),
+                row["completion"].as_str().unwrap(),
+            )
+        };
+        let asks: Vec<Ask> = texts.lines().map(ask).collect();
+        let golden: BTreeMap<String, Vec<Json>> =
+            fs::read_json(&fixtures.join("scores/golden.json")).unwrap();
+        for (name, expected) in &golden {
+            let model = Model::load(&fixtures.join("decoders").join(name)).unwrap();
+            let mut silent = |_| std::ops::ControlFlow::Continue(());
+            let found = score(&model, &asks, &ScoreOptions::default(), &mut silent).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (score, row) in found.into_iter().zip(expected) {
+                let score = score.unwrap();
+                let ids: Vec<u32> = score.tokens().map(|token| token.id).collect();
+                let ranks: Vec<u32> = score.tokens().map(|token| token.rank).collect();
+                assert_eq!(json!(ids), row["token_ids"], "{name}");
+                assert_eq!(json!(ranks), row["ranks"], "{name}");
+                let expected: Vec<f32> = serde_json::from_value(row["logprobs"].clone()).unwrap();
+                for (token, expected) in score.tokens().zip(expected) {
+                    assert!(
+                        (token.log_probability - expected).abs() < 2e-5,
+                        "{name}: {token:?}"
+                    );
+                }
+                let ratio = score.perplexity() / row["perplexity"].as_f64().unwrap();
+                assert!((ratio - 1.0).abs() < 1e-5, "{name}: {ratio}");
             }
         }
     }
