@@ -130,15 +130,20 @@ pub struct Scored {
 /// # Panics
 /// If the shapes do not fit together.
 pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
-    each_row(input, found, |row, target| row[target] - log_sum(row));
+    let mut logits = vec![0.0; input.logits_at_a_time()];
+    each_row(input, found, &mut logits, |row, target| {
+        row[target] - log_sum(row)
+    });
 }
 
 /// The log-probability and the rank of each target.
 ///
+/// `logits` is memory for the pieces, [`Input::logits_at_a_time`] entries that may hold anything.
+///
 /// # Panics
 /// If the shapes do not fit together.
-pub fn score(input: Input<'_>, found: &mut [Scored]) {
-    each_row(input, found, |row, target| Scored {
+pub fn score(input: Input<'_>, found: &mut [Scored], logits: &mut [f32]) {
+    each_row(input, found, logits, |row, target| Scored {
         rank: 1 + n_above(row, row[target]),
         log_probability: row[target] - log_sum(row),
     });
@@ -148,6 +153,7 @@ pub fn score(input: Input<'_>, found: &mut [Scored]) {
 fn each_row<T: Send>(
     input: Input<'_>,
     found: &mut [T],
+    logits: &mut [f32],
     look: impl Fn(&mut [f32], usize) -> T + Sync,
 ) {
     input.check();
@@ -156,7 +162,6 @@ fn each_row<T: Send>(
         return;
     }
     let (size, vocab, height) = (input.size(), input.vocab(), input.height());
-    let mut logits = vec![0.0; height * vocab];
     let pieces = input
         .x
         .chunks(height * size)
@@ -469,7 +474,7 @@ mod tests {
             precision: Precision::F32,
         };
         let mut found = [Scored::default(); 5];
-        score(input, &mut found);
+        score(input, &mut found, &mut [0.0; 25]);
         assert_eq!(found.map(|token| token.rank), [4, 3, 1, 1, 5]);
         let mut likelihoods = [0.0; 5];
         log_likelihood(input, &mut likelihoods);

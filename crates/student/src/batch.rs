@@ -1,5 +1,7 @@
 //! From texts to packed tokens with their targets: what is read, and what carries loss.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
@@ -7,7 +9,7 @@ use stillhouse_core::random::Random;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Layout;
-use crate::shared::{Count, Shared};
+use crate::shared::{Count, Read, Shared};
 
 /// One thing to learn: what to say after a prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +35,21 @@ pub enum LossOn {
     All,
 }
 
+/// What a model reads before the first token of a completion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// What an encoder reads, closed by the end token; empty where there is none.
+    pub(crate) source: Vec<u32>,
+    /// What the decoder reads: the prompt, or the token that begins every completion.
+    pub(crate) tokens: Vec<u32>,
+}
+
 /// An item in tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sequence {
-    /// What the model reads.
+    /// What the encoder reads, where there is one.
+    pub(crate) source: Vec<u32>,
+    /// What the decoder reads.
     pub(crate) tokens: Vec<u32>,
     /// What should follow each of them, where that carries loss.
     pub(crate) targets: Vec<Option<u32>>,
@@ -47,7 +60,7 @@ impl Sequence {
     /// Why the item cannot be used, if so.
     fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
         let tokenizer = model.tokenizer();
-        let mut tokens = tokenizer.prompt(&item.prompt);
+        let Reading { source, mut tokens } = model.reading(&item.prompt);
         let n_prompt = tokens.len();
         tokens.extend(tokenizer.completion(&item.completion));
         let first = match loss_on {
@@ -60,23 +73,37 @@ impl Sequence {
         if !(item.weight.is_finite() && item.weight > 0.0) {
             return Err(format!("has the weight {}", item.weight));
         }
-        tokens.extend(model.config().eos.first());
+        tokens.extend(model.interface().eos.first());
         let targets = (1..tokens.len())
             .map(|at| (at >= first).then_some(tokens[at]))
             .collect();
         tokens.pop();
-        if tokens.len() > model.context_tokens() {
+        let longest = tokens.len().max(source.len());
+        if longest > model.context_tokens() {
             return Err(format!(
-                "has {} tokens, the context is {}",
-                tokens.len(),
+                "has {longest} tokens, the context is {}",
                 model.context_tokens()
             ));
         }
         Ok(Self {
+            source,
             tokens,
             targets,
             weight: item.weight as f32,
         })
+    }
+
+    /// What is read of it.
+    pub(crate) fn read(&self) -> Read<'_> {
+        Read {
+            source: &self.source,
+            tokens: &self.tokens,
+        }
+    }
+
+    /// How many tokens are read.
+    pub(crate) fn n_tokens(&self) -> usize {
+        self.source.len() + self.tokens.len()
     }
 
     /// How many of its tokens carry loss.
@@ -127,31 +154,70 @@ pub(crate) struct Packed {
     pub(crate) layout: Layout,
     /// What is read instead, where that saves work.
     pub(crate) shared: Option<Shared>,
+    /// What the encoder reads, where there is one.
+    pub(crate) source: Option<Source>,
+}
+
+/// The prompts of packed completions, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) layout: Layout,
+    /// The prompt of each completion.
+    pub(crate) of: Vec<usize>,
+}
+
+impl Source {
+    /// Packs the prompts of sequences; `None` where they have none apart.
+    fn new<'a>(sources: impl Iterator<Item = &'a [u32]>) -> Option<Self> {
+        let mut places: HashMap<&[u32], usize> = HashMap::new();
+        let (mut lengths, mut tokens, mut of) = (Vec::new(), Vec::new(), Vec::new());
+        for source in sources {
+            of.push(*places.entry(source).or_insert_with(|| {
+                lengths.push(source.len());
+                tokens.extend(source);
+                lengths.len() - 1
+            }));
+        }
+        (!tokens.is_empty()).then(|| Self {
+            tokens,
+            layout: Layout::new(&lengths),
+            of,
+        })
+    }
 }
 
 impl Packed {
     /// Sequences that are read without anything to learn; `shares` says whether they may share what they have in common.
-    pub(crate) fn reading(sequences: &[&[u32]], shares: bool) -> Self {
-        let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
+    pub(crate) fn reading(sequences: &[Read<'_>], shares: bool) -> Self {
+        let tokens: Vec<&[u32]> = sequences.iter().map(|s| s.tokens).collect();
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
         let layout = Layout::new(&lengths);
-        let shared = shares.then(|| Shared::new(sequences));
+        let source = Source::new(sequences.iter().map(|s| s.source));
+        // What a decoder writes after different sources has nothing in common but its tokens.
+        let shared = (shares && source.is_none()).then(|| Shared::new(&tokens));
         Self {
-            tokens: sequences.concat(),
+            tokens: tokens.concat(),
             targets: vec![None; layout.tokens()],
             weights: vec![1.0; layout.tokens()],
             shared: shared.filter(Shared::saves_work),
             layout,
+            source,
         }
     }
 
     /// One sequence that is read without anything to learn.
     #[cfg(test)]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a test has made them for this"
-    )]
-    pub(crate) fn alone(tokens: Vec<u32>) -> Self {
-        Self::reading(&[&tokens], false)
+    #[expect(clippy::needless_pass_by_value, reason = "a test has made it for this")]
+    pub(crate) fn alone(reading: Reading) -> Self {
+        let Reading { source, tokens } = &reading;
+        Self::reading(&[Read { source, tokens }], false)
+    }
+
+    /// How many tokens are learnt from, and read by an encoder; shared ones count for each sequence.
+    pub(crate) fn n_tokens(&self) -> usize {
+        let source = self.source.as_ref().map_or(0, |source| source.tokens.len());
+        self.tokens.len() + source
     }
 }
 
@@ -181,9 +247,9 @@ fn pack_with<'a>(
     let mut groups: Vec<Vec<&Sequence>> = Vec::new();
     let mut count = Count::default();
     for sequence in sequences {
-        let tokens = &sequence.tokens[..];
+        let read = sequence.read();
         match groups.last_mut() {
-            Some(group) if count.rows() + count.rows_of(tokens, shares) <= most => {
+            Some(group) if count.rows() + count.rows_of(read, shares) <= most => {
                 group.push(sequence);
             }
             _ => {
@@ -191,14 +257,14 @@ fn pack_with<'a>(
                 groups.push(vec![sequence]);
             }
         }
-        count.add(tokens, shares);
+        count.add(read, shares);
     }
     let groups = groups.into_iter();
     groups.map(|group| pack_one(&group, shares)).collect()
 }
 
 fn pack_one(group: &[&Sequence], shares: bool) -> Packed {
-    let sequences: Vec<&[u32]> = group.iter().map(|s| &s.tokens[..]).collect();
+    let sequences: Vec<Read<'_>> = group.iter().map(|s| s.read()).collect();
     let weights = group.iter();
     Packed {
         targets: group
@@ -301,6 +367,7 @@ mod tests {
     #[test]
     fn packing_keeps_the_order_and_the_limit() {
         let of = |n: usize| Sequence {
+            source: Vec::new(),
             tokens: vec![n as u32; n],
             targets: vec![Some(n as u32); n],
             weight: n as f32,
@@ -319,6 +386,7 @@ mod tests {
             let mut tokens = vec![9; prompt];
             tokens.extend([completion; 3]);
             Sequence {
+                source: Vec::new(),
                 targets: vec![Some(1); tokens.len()],
                 tokens,
                 weight: 1.0,

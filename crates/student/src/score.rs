@@ -8,11 +8,11 @@ use std::fmt;
 
 use stillhouse_core::event::{Event, Observer, tell};
 
-use crate::batch::Packed;
+use crate::batch::{Packed, Reading};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops;
-use crate::shared::Count;
+use crate::shared::{Count, Read};
 
 /// What is to be scored: pieces of a completion after a prompt.
 ///
@@ -137,30 +137,26 @@ pub fn score(
     options: &ScoreOptions,
     observe: &mut Observer<'_>,
 ) -> Result<Vec<Result<Score, Unscored>>> {
-    let readings: Vec<Result<Reading, Unscored>> =
-        asks.iter().map(|ask| Reading::new(model, ask)).collect();
-    let mut order: Vec<usize> = (0..asks.len()).filter(|&i| readings[i].is_ok()).collect();
-    let reading = |i: usize| readings[i].as_ref().expect("only these are in the order");
+    let texts: Vec<Result<Text, Unscored>> = asks.iter().map(|ask| Text::new(model, ask)).collect();
+    let mut order: Vec<usize> = (0..asks.len()).filter(|&i| texts[i].is_ok()).collect();
+    let text = |i: usize| texts[i].as_ref().expect("only these are in the order");
     // Those that begin alike come together.
-    order.sort_by_key(|&i| reading(i).read());
-    let mut scores: Vec<Result<Score, Unscored>> = readings
+    order.sort_by_key(|&i| text(i).read());
+    let mut scores: Vec<Result<Score, Unscored>> = texts
         .iter()
-        .map(|reading| Err(reading.as_ref().err().copied().unwrap_or(Unscored::Empty)))
+        .map(|text| Err(text.as_ref().err().copied().unwrap_or(Unscored::Empty)))
         .collect();
     let network = model.network.plain();
     let (mut done, total) = (asks.len() - order.len(), asks.len());
     let mut rest = &order[..];
     while !rest.is_empty() {
-        let n = n_at_once(
-            rest.iter().map(|&i| reading(i).read()),
-            options.tokens_at_once,
-        );
+        let n = n_at_once(rest.iter().map(|&i| text(i).read()), options.tokens_at_once);
         let (now, later) = rest.split_at(n);
-        let sequences: Vec<&[u32]> = now.iter().map(|&i| reading(i).read()).collect();
+        let sequences: Vec<Read<'_>> = now.iter().map(|&i| text(i).read()).collect();
         let packed = Packed::reading(&sequences, true);
         let mut targets = Vec::new();
         for (&i, rows) in now.iter().zip(packed.layout.sequences()) {
-            targets.extend(reading(i).targets().map(|(at, id)| (rows.start + at, id)));
+            targets.extend(text(i).targets().map(|(at, id)| (rows.start + at, id)));
         }
         let found = ops::head_scores(network.states(&packed), network.head(), &targets);
         let mut tokens = targets.iter().zip(found).map(|(&(_, id), scored)| Token {
@@ -169,7 +165,7 @@ pub fn score(
             rank: scored.rank,
         });
         for &i in now {
-            scores[i] = reading(i).score(&mut tokens);
+            scores[i] = text(i).score(&mut tokens);
         }
         (done, rest) = (done + n, later);
         let unit = "completions".to_owned();
@@ -179,18 +175,20 @@ pub fn score(
 }
 
 /// How many of these sequences, one at least, are at most `most` rows.
-fn n_at_once<'a>(sequences: impl Iterator<Item = &'a [u32]>, most: usize) -> usize {
+fn n_at_once<'a>(sequences: impl Iterator<Item = Read<'a>>, most: usize) -> usize {
     let mut count = Count::default();
-    let fits = |sequence: &&'a [u32]| {
-        count.add(sequence, true);
+    let fits = |read: &Read<'a>| {
+        count.add(*read, true);
         count.rows() <= most
     };
     sequences.take_while(fits).count().max(1)
 }
 
 /// An ask in tokens.
-struct Reading {
-    /// Prompt and completion.
+struct Text {
+    /// What an encoder reads; empty where there is none.
+    source: Vec<u32>,
+    /// What the decoder reads and foretells: prompt and completion, where no encoder reads the prompt.
     tokens: Vec<u32>,
     /// Where the completion begins; at 1 where there is nothing before it.
     first: usize,
@@ -198,9 +196,9 @@ struct Reading {
     ends: Vec<usize>,
 }
 
-impl Reading {
+impl Text {
     fn new(model: &Model, ask: &Ask) -> Result<Self, Unscored> {
-        let mut tokens = model.tokenizer().prompt(&ask.prompt);
+        let Reading { source, mut tokens } = model.reading(&ask.prompt);
         let first = tokens.len().max(1);
         let mut ends = Vec::with_capacity(ask.pieces.len());
         for piece in &ask.pieces {
@@ -210,21 +208,29 @@ impl Reading {
         if tokens.len() <= first {
             return Err(Unscored::Empty);
         }
-        let reading = Self {
+        // Nothing stands after the last token.
+        let longest = source.len().max(tokens.len() - 1);
+        let context = model.context_tokens();
+        if longest > context {
+            return Err(Unscored::TooLong {
+                tokens: longest,
+                context,
+            });
+        }
+        Ok(Self {
+            source,
             tokens,
             first,
             ends,
-        };
-        let (tokens, context) = (reading.read().len(), model.context_tokens());
-        if tokens > context {
-            return Err(Unscored::TooLong { tokens, context });
-        }
-        Ok(reading)
+        })
     }
 
-    /// What the model reads: nothing stands after the last token.
-    fn read(&self) -> &[u32] {
-        &self.tokens[..self.tokens.len() - 1]
+    /// What the model reads.
+    fn read(&self) -> Read<'_> {
+        Read {
+            source: &self.source,
+            tokens: &self.tokens[..self.tokens.len() - 1],
+        }
     }
 
     /// The tokens to score, each with the place that foretells it.

@@ -1,7 +1,6 @@
 //! Token sequences that begin alike, read once where they do.
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
 
 use crate::ops::Layout;
 
@@ -51,11 +50,20 @@ impl Shared {
     }
 }
 
+/// What is read of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Read<'a> {
+    /// What an encoder reads; empty where there is none.
+    pub(crate) source: &'a [u32],
+    /// What the decoder reads.
+    pub(crate) tokens: &'a [u32],
+}
+
 /// Counts the rows that sequences need, one sequence after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Count<'a> {
     rows: usize,
-    sequences: BTreeSet<&'a [u32]>,
+    sequences: BTreeSet<Read<'a>>,
 }
 
 impl<'a> Count<'a> {
@@ -65,28 +73,28 @@ impl<'a> Count<'a> {
     }
 
     /// The rows that one further sequence needs.
-    pub(crate) fn rows_of(&self, sequence: &[u32], shares: bool) -> usize {
+    pub(crate) fn rows_of(&self, read: Read<'a>, shares: bool) -> usize {
+        let all = read.source.len() + read.tokens.len();
         if !shares {
-            return sequence.len();
+            return all;
         }
         // Of all that are there, its neighbours in the order have most in common with it.
-        let before = self
-            .sequences
-            .range::<[u32], _>((Bound::Unbounded, Bound::Included(sequence)))
-            .next_back();
-        let after = self
-            .sequences
-            .range::<[u32], _>((Bound::Included(sequence), Bound::Unbounded))
-            .next();
+        let before = self.sequences.range(..=read).next_back();
+        let after = self.sequences.range(read..).next();
         let neighbours = before.into_iter().chain(after);
-        let most = neighbours.map(|other| common(other, sequence)).max();
-        sequence.len() - most.filter(|&most| most >= LEAST).unwrap_or(0)
+        let alike = neighbours.filter(|other| other.source == read.source);
+        let in_common = |other: &Read<'_>| match common(other.tokens, read.tokens) {
+            _ if !read.source.is_empty() => read.source.len(),
+            most if most >= LEAST => most,
+            _ => 0,
+        };
+        all - alike.map(in_common).max().unwrap_or(0)
     }
 
     /// Adds it to those that are there.
-    pub(crate) fn add(&mut self, sequence: &'a [u32], shares: bool) {
-        self.rows += self.rows_of(sequence, shares);
-        self.sequences.insert(sequence);
+    pub(crate) fn add(&mut self, read: Read<'a>, shares: bool) {
+        self.rows += self.rows_of(read, shares);
+        self.sequences.insert(read);
     }
 }
 
@@ -168,8 +176,9 @@ mod tests {
         assert_eq!(found.join(" "), parts);
         assert_eq!(shared.rows, rows.concat());
         let mut count = Count::default();
-        for sequence in &sequences {
-            count.add(sequence, true);
+        for &tokens in &sequences {
+            let source = &[];
+            count.add(Read { source, tokens }, true);
         }
         assert_eq!(count.rows(), shared.tokens.len());
     }

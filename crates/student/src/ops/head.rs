@@ -152,7 +152,9 @@ pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Ve
         precision: precision::current(),
     };
     let mut found = vec![Scored::default(); rows.len()];
-    head::score(input, &mut found);
+    let mut logits = pool::take(input.logits_at_a_time());
+    head::score(input, &mut found, &mut logits);
+    pool::keep(logits);
     pool::keep(chosen);
     found
 }
