@@ -26,6 +26,7 @@ pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
+mod rotary;
 pub mod score;
 pub mod tokenizer;
 pub mod train;

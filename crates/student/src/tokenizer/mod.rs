@@ -55,7 +55,7 @@ impl Tokenizer {
         } else {
             Value::Null
         };
-        let is_model = |(name, _): &(String, Vec<u8>)| name.ends_with(".model");
+        let is_model = |(name, _): &(String, Vec<u8>)| FILES[1..3].contains(&&name[..]);
         match files.first() {
             Some((name, _)) if name == "tokenizer.json" => {}
             Some(file) if is_model(file) => {
