@@ -19,6 +19,7 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod interface;
 mod loss;
 mod model;
 mod network;
@@ -28,6 +29,7 @@ mod options;
 mod parameter;
 mod rotary;
 pub mod score;
+mod seq2seq;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -35,6 +37,7 @@ pub mod weights;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
+pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
 pub use train::TrainOptions;
 
