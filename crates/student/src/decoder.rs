@@ -235,8 +235,43 @@ impl Decoder {
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
     ///
     /// Where each sequence has one token, a row's bits do not depend on the rows beside it.
-    /// A sequence that becomes long where long ones have other frequencies (`LongRoPE`) takes them from there on, as in transformers; its keys in the cache stay as they were.
+    /// Where long sequences have other frequencies (`LongRoPE`), one that becomes long is read again from its beginning, as in transformers.
     pub(crate) fn states_cached(
+        &self,
+        tokens: &[u32],
+        layout: &Layout,
+        slots: &[usize],
+        cache: &mut KvCache,
+    ) -> Tensor<2> {
+        let Some(most) = self.tables.iter().find_map(Tables::most_plain) else {
+            return self.states_after(tokens, layout, slots, cache);
+        };
+        let mut becomes_long = false;
+        for (&slot, rows) in slots.iter().zip(layout.sequences()) {
+            let (before, new) = (cache.length(slot), rows.len());
+            becomes_long |= (1..=most).contains(&before) && before + new > most;
+            cache.note(slot, &tokens[rows]);
+        }
+        if !becomes_long {
+            return self.states_after(tokens, layout, slots, cache);
+        }
+        let sequences = slots.iter().zip(layout.sequences());
+        let states = sequences.map(|(&slot, rows)| {
+            let (n_new, is_short) = (rows.len(), cache.length(slot) <= most);
+            let mut read = tokens[rows].to_vec();
+            if is_short && cache.length(slot) + n_new > most {
+                read = cache.noted(slot).to_vec();
+                cache.clear_slot(slot);
+                cache.note(slot, &read);
+            }
+            let states = self.states_after(&read, &Layout::new(&[read.len()]), &[slot], cache);
+            states.narrow(0, read.len() - n_new, n_new)
+        });
+        Tensor::cat(states.collect(), 0)
+    }
+
+    /// The states of new tokens after those that the cache holds.
+    fn states_after(
         &self,
         tokens: &[u32],
         layout: &Layout,

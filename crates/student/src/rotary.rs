@@ -28,6 +28,11 @@ impl Tables {
         tables.collect()
     }
 
+    /// The most tokens of a sequence that turns by the first table, where there are two.
+    pub(crate) fn most_plain(&self) -> Option<usize> {
+        self.longer.as_ref().map(|(original, _)| *original)
+    }
+
     /// Lets `attend` work on queries, keys and values with the table that their sequences' lengths call for.
     ///
     /// `attend` is also told which of the layout's sequences it is given; where lengths call for both tables it is asked twice, so that no sequence depends on those beside it.
