@@ -68,11 +68,8 @@ impl Tokenizer {
                 files.insert(0, ("tokenizer.json".to_owned(), json));
             }
             _ => {
-                let names = FILES[..3].join(", ");
-                return Err(Error::folder(
-                    folder,
-                    format!("no tokenizer: none of {names}"),
-                ));
+                let what = "no tokenizer.json, and no tokenizer.model or spiece.model in its place";
+                return Err(Error::folder(folder, what));
             }
         }
         let path = folder.join("tokenizer.json");
@@ -362,7 +359,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("none of tokenizer.json, tokenizer.model, spiece.model"),
+            error.contains("no tokenizer.json, and no tokenizer.model"),
             "{error}"
         );
     }
