@@ -27,6 +27,7 @@ pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
+mod rotary;
 pub mod score;
 mod seq2seq;
 mod shared;
