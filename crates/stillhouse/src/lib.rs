@@ -12,6 +12,7 @@ mod job;
 mod look;
 mod models;
 mod pipeline;
+pub mod score;
 mod stage;
 
 pub use doctor::doctor;

@@ -325,6 +325,34 @@ pub(crate) fn check_greedy(
 }
 
 #[test]
+fn a_row_has_the_same_bits_whatever_stands_beside_it() {
+    each_case(|case| {
+        let network = &case.model.network;
+        let prompt = Reading {
+            source: Vec::new(),
+            tokens: (20..27).collect(),
+        };
+        let rows = |n: usize| {
+            let mut cache = network.cache(n);
+            let slots: Vec<usize> = (0..n).collect();
+            for slot in &slots {
+                let _ = network.begin(&prompt, *slot, &mut cache);
+            }
+            let states = network.advance(&vec![30; n], &slots, &mut cache);
+            let logits = Array::of(&ops::head_rows(states, network.head()));
+            let rows = logits.values.chunks_exact(logits.shape[1]);
+            rows.map(|row| row.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        let alone = rows(1);
+        for n in [2, 3, 5, 8] {
+            let found = rows(n);
+            assert!(found.iter().all(|row| *row == alone[0]), "{}", case.name);
+        }
+    });
+}
+
+#[test]
 fn the_likelihood_of_a_completion_is_its_loss() {
     each_case(|case| check_likelihood(&case));
 }

@@ -85,6 +85,9 @@ pub struct TrainOptions {
     /// Compute activations again in the backward pass instead of keeping them: a third more work,
     /// and the memory of one layer instead of all.
     pub recompute: bool,
+    /// Items that go through the model at once and begin alike, such as several completions of one
+    /// prompt, share that beginning's computation; loss and gradients stay the same within rounding.
+    pub share_prompts: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.
     pub precision: Precision,
@@ -130,6 +133,7 @@ impl Default for TrainOptions {
             batch_size: 8,
             micro_batch_tokens: 4096,
             recompute: false,
+            share_prompts: true,
             precision: Precision::default(),
             learning_rate: 1e-3,
             warmup: Warmup::Ratio(0.05),

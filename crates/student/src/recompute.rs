@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use crate::batch::Packed;
 use crate::decoder::Decoder;
 use crate::network::Network;
+use crate::ops;
 use crate::optimizer::Gradient;
 
 /// The loss that `loss` makes of a pass's states, and its gradient; layer by layer where
@@ -33,11 +34,15 @@ fn by_layer(
     packed: &Packed,
     loss: impl FnOnce(&Tensor<2>) -> Tensor<1>,
 ) -> (f64, Gradient) {
+    let (tokens, layout) = match &packed.shared {
+        Some(shared) => (&shared.tokens, &shared.layout),
+        None => (&packed.tokens, &packed.layout),
+    };
     let frozen = network.plain();
     let plain = frozen.decoder().expect("a plain decoder is a decoder");
-    let mut read = vec![plain.embedded(&packed.tokens)];
+    let mut read = vec![plain.embedded(tokens)];
     for index in 0..plain.n_layers() {
-        let next = plain.layer(index, read[index].clone(), &packed.layout);
+        let next = plain.layer(index, read[index].clone(), layout);
         read.push(next);
     }
     let last = read.pop().expect("the embedding stands there");
@@ -50,19 +55,23 @@ fn by_layer(
         });
     };
     let last = last.autodiff().require_grad();
-    let value = loss(&decoder.closed(last.clone()));
+    let mut states = decoder.closed(last.clone());
+    if let Some(shared) = &packed.shared {
+        states = ops::embedding(&states, &shared.rows);
+    }
+    let value = loss(&states);
     let mut gradients = value.backward();
     add(Gradient::take(network.parameters(), &mut gradients));
     let mut pull = last.grad_remove(&mut gradients);
     for (index, x) in read.into_iter().enumerate().rev() {
         let Some(slope) = pull else { break };
         let x = x.autodiff().require_grad();
-        let y = decoder.layer(index, x.clone(), &packed.layout);
+        let y = decoder.layer(index, x.clone(), layout);
         let mut gradients = (y * slope.autodiff()).sum().backward();
         add(Gradient::take(network.parameters(), &mut gradients));
         pull = x.grad_remove(&mut gradients);
     }
-    let x = decoder.embedded(&packed.tokens);
+    let x = decoder.embedded(tokens);
     if let (true, Some(slope)) = (x.is_tracked(), pull) {
         let mut gradients = (x * slope.autodiff()).sum().backward();
         add(Gradient::take(network.parameters(), &mut gradients));

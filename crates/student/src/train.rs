@@ -296,7 +296,13 @@ impl<'a> Training<'a> {
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
         let most = options.micro_batch_tokens;
-        let passes = Pass::pack(self.units_of(step), most, &options.objectives);
+        // Where a draw of chance differs from row to row (dropout), items must be read apart.
+        let passes = Pass::pack(
+            self.units_of(step),
+            most,
+            options.share_prompts,
+            &options.objectives,
+        );
         let outcome = ops::with_precision(options.precision.here(), || {
             self.aims.loss_and_gradient(&self.model.network, &passes)
         });

@@ -14,6 +14,7 @@ use crate::network::Network;
 use crate::ops;
 use crate::optimizer::Gradient;
 use crate::recompute;
+use crate::shared::Count;
 
 /// What a training learns.
 #[derive(Debug)]
@@ -47,36 +48,42 @@ pub(crate) struct Outcome {
 }
 
 impl<'a> Pass<'a> {
-    /// Packs units, in their order, into passes of at most `most` tokens, or of one unit.
+    /// Packs units, in their order, into passes of at most `most` tokens, or of one unit; with
+    /// `shares`, what lessons of a pass have in common at their beginning counts and is read once.
     pub(crate) fn pack(
         units: impl IntoIterator<Item = &'a Unit>,
         most: usize,
+        shares: bool,
         objectives: &Objectives,
     ) -> Vec<Self> {
         let mut groups: Vec<Vec<&'a Unit>> = Vec::new();
-        let mut n_tokens = 0;
+        let mut count = Count::default();
         for unit in units {
-            let length: usize = unit.iter().map(|lesson| lesson.sequence.n_tokens()).sum();
+            let mut further = count.clone();
+            for lesson in unit {
+                further.add(lesson.sequence.read(), shares);
+            }
             match groups.last_mut() {
-                Some(group) if n_tokens + length <= most => {
-                    n_tokens += length;
-                    group.push(unit);
-                }
+                Some(group) if further.rows() <= most => group.push(unit),
                 _ => {
-                    n_tokens = length;
+                    further = Count::default();
+                    for lesson in unit {
+                        further.add(lesson.sequence.read(), shares);
+                    }
                     groups.push(vec![unit]);
                 }
             }
+            count = further;
         }
         let all = groups.iter().flatten().flat_map(|unit| unit.iter());
         let mut weights = part::shared(all, objectives).into_iter();
         groups
             .into_iter()
-            .map(|units| Self::of(&units, &mut weights))
+            .map(|units| Self::of(&units, shares, &mut weights))
             .collect()
     }
 
-    fn of(units: &[&'a Unit], weights: &mut impl Iterator<Item = f32>) -> Self {
+    fn of(units: &[&'a Unit], shares: bool, weights: &mut impl Iterator<Item = f32>) -> Self {
         let mut borders = Vec::new();
         let mut lessons = Vec::new();
         for unit in units {
@@ -89,9 +96,12 @@ impl<'a> Pass<'a> {
             sequence
         });
         let weighted: Vec<_> = weighted.collect();
-        let packed = batch::pack(&weighted, usize::MAX)
-            .pop()
-            .expect("a pass has a lesson");
+        let packed = if shares {
+            batch::pack(&weighted, usize::MAX)
+        } else {
+            batch::pack_apart(&weighted, usize::MAX)
+        };
+        let packed = packed.into_iter().next().expect("a pass has a lesson");
         Self {
             lessons,
             borders,

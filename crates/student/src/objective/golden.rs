@@ -4,7 +4,6 @@
 //! what that leaves.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -69,7 +68,7 @@ impl From<GivenItem> for Item {
 
 impl From<GivenHints> for Hints {
     fn from(given: GivenHints) -> Self {
-        let span = |span: Option<[usize; 2]>| span.map(|[from, to]| Range::from(from..to));
+        let span = |span: Option<[usize; 2]>| span.map(|[from, to]| from..to);
         let token = |json: &Json| TeacherToken {
             start: json["start"].as_u64().unwrap() as usize,
             text: json["text"].as_str().unwrap().to_owned(),
@@ -152,7 +151,7 @@ fn check(name: &str, case: &Case, tensors: &BTreeMap<String, Array>, most: usize
         recompute,
     };
     let network = model.network.tracked();
-    let passes = Pass::pack(&units, most, objectives);
+    let passes = Pass::pack(&units, most, true, objectives);
     assert_eq!(passes.len(), if most == 1 { units.len() } else { 1 });
     let outcome = aims.loss_and_gradient(&network, &passes);
     let near =

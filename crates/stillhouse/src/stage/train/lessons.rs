@@ -308,12 +308,11 @@ impl<'a> Wanted<'a> {
 
 /// A readable rationale for another answer.
 fn is_wrong(choice: &Choice, rationales: &HashMap<&str, &Rationale>) -> bool {
-    let is_readable = |r: &&Rationale| r.outcome == Outcome::Ok && r.label.is_some();
     choice.rule == Rule::Accuracy
         && !choice.kept
         && rationales
             .get(choice.rationale.as_str())
-            .is_some_and(|r| is_readable(&r))
+            .is_some_and(|r| r.outcome == Outcome::Ok && r.label.is_some())
 }
 
 /// The bytes of the answer and of the explanation in a completion.
