@@ -294,9 +294,11 @@ mod tests {
         x.chunks(size).map(one).collect()
     }
 
+    type Run<'a> = &'a dyn Fn(Input<'_>, &[f32], Gradients<'_>, &mut [f32]) -> f64;
+
     /// Checks value and gradients of `run` against `plain`, a function of one row's logits.
     fn check(
-        run: &dyn Fn(Input<'_>, &[f32], Gradients<'_>, &mut [f32]) -> f64,
+        run: Run<'_>,
         plain: &dyn Fn(usize, &[f64]) -> f64,
     ) {
         let (x, weight, bias) = (

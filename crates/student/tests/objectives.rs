@@ -47,7 +47,7 @@ fn taught() -> (Vec<Item>, Vec<Hints>) {
                 (false, answer) => answer,
             };
             let completion = format!(" {text} The answer is {answer}.");
-            let at = completion.rfind(answer).unwrap();
+            let at = completion.rfind(answer).expect("it stands at the end");
             let said = completion[..text.len()]
                 .char_indices()
                 .map(|(start, c)| TeacherToken {
