@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use stillhouse_core::random::Random;
 
 use crate::config::Config;
-use crate::ops::{self, Attention, Heads, KvCache, Layout, Rope};
+use crate::ops::{self, Attention, Branch, Dropout, Heads, KvCache, Layout, Rope};
 use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
 use crate::weights::Array;
 
@@ -37,6 +37,8 @@ pub(crate) struct Decoder {
     norm: usize,
     head: usize,
     rope: Rope,
+    /// What branches drop in a pass of training; nothing in any other.
+    dropout: Option<Dropout>,
 }
 
 /// [`ops::linear`] or its twin for generation.
@@ -105,6 +107,7 @@ impl Decoder {
             norm,
             head,
             rope,
+            dropout: None,
         })
     }
 
@@ -159,6 +162,14 @@ impl Decoder {
     /// The same decoder ready to be trained; it shares the values.
     pub(crate) fn tracked(&self) -> Self {
         self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
+    }
+
+    /// The same decoder, whose branches drop this in each forward pass; it shares the values.
+    pub(crate) fn dropping(&self, dropout: Option<Dropout>) -> Self {
+        Self {
+            dropout,
+            ..self.clone()
+        }
     }
 
     fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
@@ -232,7 +243,13 @@ impl Decoder {
         let bias = linear.bias.map(|at| self.vector(at));
         match linear.lora {
             Some(Lora { a, b, scale }) => {
-                ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
+                let branch = Branch {
+                    a: self.matrix(a),
+                    b: self.matrix(b),
+                    scale,
+                    dropout: self.dropout.map(|all| all.of(&self.parameters[a].name)),
+                };
+                ops::lora_linear(x, weight, bias, branch)
             }
             None => product(x, weight, bias),
         }

@@ -54,8 +54,8 @@ pub struct Model {
     pub(crate) decoder: Decoder,
     pub(crate) lora: Option<LoraOptions>,
     tokenizer: Tokenizer,
-    /// Where the base came from, for an adapter's config.
-    source: String,
+    /// The base model's name, for an adapter's config.
+    name: String,
 }
 
 impl Model {
@@ -68,7 +68,7 @@ impl Model {
             decoder,
             lora: None,
             tokenizer,
-            source: folder.display().to_string(),
+            name: folder.display().to_string(),
         })
     }
 
@@ -127,7 +127,7 @@ impl Model {
             decoder,
             lora: None,
             tokenizer,
-            source: "random".to_owned(),
+            name: "random".to_owned(),
         })
     }
 
@@ -141,6 +141,22 @@ impl Model {
         }
         self.lora = Some(adapter::load(&mut self.decoder, folder)?);
         Ok(self)
+    }
+
+    /// Takes the adapter away; the weights are as they were before it.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        let (decoder, _) = adapter::take_off(&self.decoder);
+        Self {
+            decoder,
+            lora: None,
+            ..self.clone()
+        }
+    }
+
+    /// The name of the base model, for the adapters that are trained on it; at first, its folder.
+    pub fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
     }
 
     /// Folds the adapter into the weights.
@@ -176,7 +192,7 @@ impl Model {
     /// Saves the adapter alone, in PEFT's form; a model without one is an error.
     pub fn save_adapter(&self, folder: &Path) -> Result<()> {
         match &self.lora {
-            Some(options) => adapter::save(&self.decoder, options, &self.source, folder),
+            Some(options) => adapter::save(&self.decoder, options, &self.name, folder),
             None => Err(Error::folder(folder, "the model has no adapter to save")),
         }
     }

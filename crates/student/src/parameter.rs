@@ -22,6 +22,13 @@ pub(crate) struct Parameter {
     pub(crate) is_trained: bool,
 }
 
+impl Parameter {
+    /// The path of the module that a weight belongs to.
+    pub(crate) fn path(&self) -> &str {
+        self.name.trim_end_matches(".weight")
+    }
+}
+
 /// A tensor of one of the two ranks that a decoder has.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
@@ -54,6 +61,14 @@ impl Value {
         match self {
             Self::Vector(tensor) => Array::of(tensor),
             Self::Matrix(tensor) => Array::of(tensor),
+        }
+    }
+
+    /// A matrix without gradients.
+    pub(crate) fn to_matrix(&self) -> Tensor<2> {
+        match self {
+            Self::Matrix(tensor) => tensor.clone().inner(),
+            Self::Vector(_) => unreachable!("a projection is a matrix"),
         }
     }
 

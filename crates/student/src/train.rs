@@ -9,6 +9,7 @@ use std::path::Path;
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
+use stillhouse_core::random::hash;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
@@ -17,7 +18,7 @@ use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::{loss_and_gradient, mean_loss};
 use crate::model::Model;
-use crate::ops::{self, AdamwStep};
+use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
 use crate::options::count;
@@ -156,14 +157,19 @@ impl<'a> Training<'a> {
                     parameter.is_trained = true;
                 }
             }
-            Method::Lora if model.lora.is_some() => {
-                let text = "training goes on with the model's own adapter".to_owned();
-                tell(observe, Event::Note { text })?;
-            }
-            Method::Lora => {
-                adapter::attach(&mut model.decoder, &options.lora, seed);
-                model.lora = Some(options.lora.clone());
-            }
+            Method::Lora => match &mut model.lora {
+                Some(lora) => {
+                    lora.dropout = options.lora.dropout;
+                    let text = format!(
+                        "training goes on with the model's own adapter: r {}, alpha {}",
+                        lora.r, lora.alpha
+                    );
+                    tell(observe, Event::Note { text })?;
+                }
+                none => {
+                    *none = Some(adapter::attach(&mut model.decoder, &options.lora, seed)?);
+                }
+            },
         }
         let sequences = data.train.iter().chain(&data.validation);
         let fingerprint =
@@ -259,7 +265,7 @@ impl<'a> Training<'a> {
         let options = self.options;
         let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.decoder, &packed)
+            loss_and_gradient(&self.model.decoder, &packed, self.dropout(step))
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
@@ -301,6 +307,15 @@ impl<'a> Training<'a> {
             tokens,
             supervised_tokens,
         })
+    }
+
+    /// What branches drop in one step: by the seed and the step, so that a training that goes on
+    /// drops the same.
+    fn dropout(&self, step: usize) -> Option<Dropout> {
+        let rate = self.options.lora.dropout as f32;
+        let key = || hash(format!("dropout in step {step}").as_bytes(), self.seed);
+        let is_on = self.options.method == Method::Lora && rate > 0.0;
+        is_on.then(|| Dropout { rate, key: key() })
     }
 
     /// Every trained tensor must receive a finite gradient, and in the first step one that is not

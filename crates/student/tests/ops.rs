@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use stillhouse_student::ops::{
-    self, AdamwStep, Attention, Heads, KvCache, Layout, Loss, Moments, Rope, composed,
+    self, AdamwStep, Attention, Branch, Dropout, Heads, KvCache, Layout, Loss, Moments, Rope,
+    composed,
 };
 
 type Operation<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
@@ -172,6 +173,8 @@ fn linear_and_its_gradients() {
     }
 }
 
+type LoraLinear = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>, Branch<'_>) -> Tensor<2>;
+
 #[test]
 fn lora_linear_and_its_gradients() {
     for [n, i, o, r] in [[7, 5, 3, 2], [33, 48, 65, 16]] {
@@ -180,12 +183,24 @@ fn lora_linear_and_its_gradients() {
             tensor(&values(o, 9), [1, o]),
         );
         let bias = row(&bias);
-        for bias in [None, Some(&bias)] {
+        let dropout = Some(Dropout { rate: 0.3, key: 5 });
+        for (bias, dropout) in [(None, None), (Some(&bias), None), (Some(&bias), dropout)] {
+            let of = |t: &'_ [Tensor<2>], lora_linear: LoraLinear| {
+                let [a, b] = [&t[1], &t[2]];
+                let scale = 0.7;
+                let branch = Branch {
+                    a,
+                    b,
+                    scale,
+                    dropout,
+                };
+                lora_linear(t[0].clone(), &weight, bias, branch)
+            };
             check(
                 "lora_linear",
                 &[[n, i], [r, i], [o, r]],
-                &|t| ops::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
-                &|t| composed::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
+                &|t| of(t, ops::lora_linear),
+                &|t| of(t, composed::lora_linear),
             );
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use stillhouse_core::event::Event;
 use stillhouse_core::{fs, jsonl, record};
-use stillhouse_student::adapter::LoraOptions;
+use stillhouse_student::adapter::{LoraOptions, Targets};
 use stillhouse_student::generate::{Completion, generate};
 use stillhouse_student::optimizer::{Schedule, Warmup};
 use stillhouse_student::score::log_likelihood;
@@ -178,6 +178,85 @@ fn lora_changes_the_adapter_alone_and_is_saved_in_pefts_form() {
     );
 }
 
+#[test]
+fn dropout_changes_training_but_not_what_a_student_says() {
+    let losses = |dropout| {
+        let folder = tempfile::tempdir().unwrap();
+        let lora = LoraOptions {
+            dropout,
+            ..Default::default()
+        };
+        let options = TrainOptions {
+            method: Method::Lora,
+            lora,
+            ..options()
+        };
+        let trained = trained(folder.path(), &options).unwrap();
+        let steps: Vec<record::Step> = jsonl::read(&folder.path().join("steps.jsonl")).unwrap();
+        (trained, steps)
+    };
+    let ((without, plain), (with, dropped)) = (losses(0.0), losses(0.3));
+    assert_eq!(without.first_validation_loss, with.first_validation_loss);
+    // B is zero in the first step, and so is what the branch adds.
+    assert_eq!(plain[0].loss.to_bits(), dropped[0].loss.to_bits());
+    assert_ne!(plain[0].gradient_norm, dropped[0].gradient_norm);
+    assert_ne!(plain[5].loss, dropped[5].loss);
+    let perplexity = || {
+        let found = log_likelihood(&with.model, "Claim:", FACTS[0].1).unwrap();
+        found.perplexity().unwrap().to_bits()
+    };
+    assert_eq!(perplexity(), perplexity());
+}
+
+#[test]
+fn training_goes_on_from_an_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let lora = LoraOptions {
+        r: 4,
+        targets: Targets::names(["q_proj", "down_proj"]),
+        ..Default::default()
+    };
+    let options = TrainOptions {
+        method: Method::Lora,
+        lora,
+        ..options()
+    };
+    let first = trained(folder.path(), &options).unwrap();
+    let adapter = folder.path().join("adapter");
+    let begun = tiny(1).with_adapter(&adapter).unwrap();
+    let second = folder.path().join("second");
+    let mut said = String::new();
+    let mut listen = |event: Event| {
+        if let Event::Note { text } = event {
+            said += &text;
+        }
+        ControlFlow::Continue(())
+    };
+    // Its own size is what counts.
+    let others = TrainOptions {
+        lora: LoraOptions::default(),
+        ..options
+    };
+    let trained = train(
+        begun,
+        &facts(),
+        &facts()[..3],
+        &others,
+        7,
+        &second,
+        &|| 0.0,
+        &mut listen,
+    )
+    .unwrap();
+    assert!(
+        said.contains("goes on with the model's own adapter: r 4, alpha 32"),
+        "{said}"
+    );
+    assert_eq!(trained.first_validation_loss, first.validation_loss);
+    assert!(trained.validation_loss < first.validation_loss);
+    tiny(1).with_adapter(&second.join("adapter")).unwrap();
+}
+
 /// All that a finished training leaves behind, by name.
 fn remains(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     assert!(
@@ -200,9 +279,20 @@ fn remains(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn a_training_that_was_stopped_ends_as_if_it_had_not_been() {
-    for method in [Method::Full, Method::Lora] {
+    for (method, dropout) in [
+        (Method::Full, 0.0),
+        (Method::Lora, 0.0),
+        (Method::Lora, 0.2),
+    ] {
+        let lora = LoraOptions {
+            dropout,
+            ..Default::default()
+        };
+        // One item a pass, so that each has its own dropout.
         let options = TrainOptions {
             method,
+            lora,
+            micro_batch_tokens: 1,
             ..options()
         };
         let undisturbed = tempfile::tempdir().unwrap();
@@ -225,7 +315,7 @@ fn a_training_that_was_stopped_ends_as_if_it_had_not_been() {
             trained(at, &options).unwrap();
             assert!(
                 remains(at) == remains(undisturbed.path()),
-                "{method:?} stopped after step {stop_at}"
+                "{method:?} with dropout {dropout} stopped after step {stop_at}"
             );
         }
     }
