@@ -138,7 +138,8 @@ impl<'a> Job<'a> {
     ) -> Result<Model> {
         let mut model = match self.config.student.init {
             Init::Pretrained => {
-                let mut model = Model::load(&self.base(observe)?.folder)?;
+                let folder = &self.base(observe)?.folder;
+                let mut model = Model::load_at_rest(folder, self.config.student.train.at_rest())?;
                 model.set_name(&self.config.student.model);
                 model
             }

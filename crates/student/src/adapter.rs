@@ -1,16 +1,17 @@
 //! `LoRA`: low-rank branches beside frozen projections, begun, put beside a model and folded in.
 //!
-//! Which projections there are is the decoder's to say; their names differ between families.
+//! Which projections there are is the network's to say; their names differ between families.
 
 mod peft;
 mod targets;
 
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
 
-use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::parameter::{Lora, Parameter, Value, device};
 use crate::weights::Array;
 
@@ -84,11 +85,11 @@ impl LoraOptions {
 ///
 /// Gives the options back with the names that the targets mean in this model.
 pub(crate) fn attach(
-    decoder: &mut Decoder,
+    network: &mut Network,
     options: &LoraOptions,
     seed: u64,
 ) -> Result<LoraOptions> {
-    let paths = paths(decoder);
+    let paths = paths(network);
     let names = targets::last_parts(&paths);
     let unknown = options.targets.unknown(&paths);
     if !unknown.is_empty() {
@@ -99,14 +100,14 @@ pub(crate) fn attach(
         );
         return Err(Error::option("student.train.lora.targets", what));
     }
-    for parameter in &mut decoder.parameters {
+    for parameter in network.parameters_mut() {
         parameter.is_trained = false;
     }
     let chosen: Vec<String> = paths
         .into_iter()
         .filter(|path| options.targets.include(path))
         .collect();
-    add(decoder, options, &chosen, |name, [rows, columns]| {
+    add(network, options, &chosen, |name, [rows, columns]| {
         let n = rows * columns;
         if !name.ends_with("lora_A.weight") {
             return vec![0.0; n];
@@ -128,21 +129,21 @@ pub(crate) fn attach(
 }
 
 /// The paths of all projections, such as `model.layers.0.self_attn.q_proj`.
-fn paths(decoder: &mut Decoder) -> Vec<String> {
-    let weights: Vec<usize> = decoder.linears_mut().map(|linear| linear.weight).collect();
-    let path = |at: usize| decoder.parameters[at].path().to_owned();
+fn paths(network: &mut Network) -> Vec<String> {
+    let weights: Vec<usize> = network.linears_mut().map(|linear| linear.weight).collect();
+    let path = |at: usize| network.parameters()[at].path().to_owned();
     weights.into_iter().map(path).collect()
 }
 
 /// Puts branches beside the projections with these paths; `values` gives A and B by name and shape.
 fn add(
-    decoder: &mut Decoder,
+    network: &mut Network,
     options: &LoraOptions,
     chosen: &[String],
     mut values: impl FnMut(&str, [usize; 2]) -> Vec<f32>,
 ) {
-    let mut parameters = std::mem::take(&mut decoder.parameters);
-    for linear in decoder.linears_mut() {
+    let mut parameters = std::mem::take(network.parameters_mut());
+    for linear in network.linears_mut() {
         let path = parameters[linear.weight].path().to_owned();
         if !chosen.contains(&path) {
             continue;
@@ -167,26 +168,33 @@ fn add(
             a: put('A', [options.r, input]),
             b: put('B', [out, options.r]),
             scale: options.scale(),
+            dropout: None,
         });
     }
-    decoder.parameters = parameters;
+    *network.parameters_mut() = parameters;
 }
 
 /// Folds every branch into its projection: `W + scale B A`, in f32.
-pub(crate) fn merge(decoder: &Decoder) -> Decoder {
-    let (mut merged, branches) = take_off(decoder);
-    for (weight, Lora { a, b, scale }) in branches {
-        let [a, b] = [a, b].map(|at| decoder.parameters[at].value.to_matrix());
-        let branch = b.matmul(a) * scale;
-        let weight = &mut merged.parameters[weight].value;
-        *weight = Value::Matrix(weight.to_matrix() + branch);
+pub(crate) fn merge(network: &Network) -> Network {
+    let (mut merged, branches) = take_off(network);
+    for (weight, lora) in branches {
+        merged.parameters_mut()[weight].value = Value::Matrix(folded(network, weight, lora));
     }
     merged
 }
 
-/// The decoder without its branches, and where they were.
-pub(crate) fn take_off(decoder: &Decoder) -> (Decoder, Vec<(usize, Lora)>) {
-    let mut bare = decoder.plain();
+/// `W + scale B A` of one projection; a weight at rest is written out first.
+pub(crate) fn folded(network: &Network, weight: usize, lora: Lora) -> Tensor<2> {
+    let matrix = |at: usize| {
+        let weight = network.parameters()[at].weight();
+        weight.to_tensor(&device()).inner()
+    };
+    matrix(weight) + matrix(lora.b).matmul(matrix(lora.a)) * lora.scale
+}
+
+/// The network without its branches, and where they were.
+pub(crate) fn take_off(network: &Network) -> (Network, Vec<(usize, Lora)>) {
+    let mut bare = network.plain();
     let mut branches = Vec::new();
     for linear in bare.linears_mut() {
         if let Some(lora) = linear.lora.take() {
@@ -195,8 +203,8 @@ pub(crate) fn take_off(decoder: &Decoder) -> (Decoder, Vec<(usize, Lora)>) {
     }
     // Branches stand after all parameters of the base.
     let firsts = branches.iter().map(|(_, lora)| lora.a);
-    let n_base = firsts.min().unwrap_or(bare.parameters.len());
-    bare.parameters.truncate(n_base);
+    let n_base = firsts.min().unwrap_or(bare.parameters().len());
+    bare.parameters_mut().truncate(n_base);
     (bare, branches)
 }
 

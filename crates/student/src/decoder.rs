@@ -10,8 +10,8 @@ use burn::tensor::Tensor;
 use stillhouse_core::random::Random;
 
 use crate::config::Config;
-use crate::ops::{self, Attention, Branch, Dropout, Heads, KvCache, Layout, Rope};
-use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
+use crate::ops::{self, Attention, Heads, KvCache, Layout, Rope};
+use crate::parameter::{self, Linear, Parameter, Plan, Planned, Product, Value, device};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
@@ -37,12 +37,7 @@ pub(crate) struct Decoder {
     norm: usize,
     head: usize,
     rope: Rope,
-    /// What branches drop in a pass of training; nothing in any other.
-    dropout: Option<Dropout>,
 }
-
-/// [`ops::linear`] or its twin for generation.
-type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
 
 impl Layer {
     fn plan(plan: &mut Plan, config: &Config, index: usize) -> Self {
@@ -68,10 +63,10 @@ impl Layer {
 }
 
 impl Decoder {
-    /// Builds a decoder; `arrays` is asked for its parameters by their names and shapes.
+    /// Builds a decoder; `values` is asked for its parameters by their names and shapes.
     pub(crate) fn build<E>(
         config: Config,
-        arrays: impl FnOnce(&[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>, E>,
+        values: impl FnOnce(&[Planned]) -> Result<BTreeMap<String, Value>, E>,
     ) -> Result<Self, E> {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
@@ -85,19 +80,8 @@ impl Decoder {
         } else {
             plan.add("lm_head.weight".to_owned(), matrix)
         };
-        let mut arrays = arrays(&plan.0)?;
-        let device = device();
-        let parameters = plan.0.into_iter().map(|(name, _)| {
-            let array = arrays
-                .remove(&name)
-                .expect("every planned tensor was given");
-            Parameter {
-                value: Value::new(array, &device),
-                name,
-                is_trained: false,
-            }
-        });
-        let parameters = parameters.collect();
+        let values = values(&plan.0)?;
+        let parameters = plan.parameters(values);
         let rope = Rope::new(&config.frequencies(), config.context);
         Ok(Self {
             config,
@@ -107,7 +91,6 @@ impl Decoder {
             norm,
             head,
             rope,
-            dropout: None,
         })
     }
 
@@ -115,7 +98,7 @@ impl Decoder {
     pub(crate) fn random(config: Config, seed: u64) -> Self {
         let spread = config.json["initializer_range"].as_f64().unwrap_or(0.02);
         let built = Self::build(config, |plan| {
-            let draw = |(name, shape): &(String, Vec<usize>)| {
+            let draw = |Planned { name, shape, .. }: &Planned| {
                 let n = shape.iter().product();
                 let mut random = Random::new(seed, name);
                 let values = match (shape.len(), name.rsplit('.').next()) {
@@ -124,7 +107,8 @@ impl Decoder {
                     _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
                 let shape = shape.clone();
-                (name.clone(), Array { shape, values })
+                let value = Value::new(Array { shape, values }, &device());
+                (name.clone(), value)
             };
             Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())
         });
@@ -154,36 +138,10 @@ impl Decoder {
         })
     }
 
-    /// The same decoder without gradients; it shares the values.
-    pub(crate) fn plain(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().plain())
-    }
-
-    /// The same decoder ready to be trained; it shares the values.
-    pub(crate) fn tracked(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
-    }
-
-    /// The same decoder, whose branches drop this in each forward pass; it shares the values.
-    pub(crate) fn dropping(&self, dropout: Option<Dropout>) -> Self {
-        Self {
-            dropout,
-            ..self.clone()
-        }
-    }
-
-    fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
-        let mut decoder = self.clone();
-        for parameter in &mut decoder.parameters {
-            parameter.value = value(parameter);
-        }
-        decoder
-    }
-
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
         let how = self.attention();
-        self.forward(tokens, ops::linear, |_, q, k, v| {
+        self.forward(tokens, ops::through, |_, q, k, v| {
             ops::attention(q, k, v, &self.rope, layout, &how)
         })
     }
@@ -200,9 +158,9 @@ impl Decoder {
     ) -> Tensor<2> {
         let how = self.attention();
         let product = if layout.longest() == 1 {
-            ops::linear_rows
+            ops::through_rows
         } else {
-            ops::linear
+            ops::through
         };
         self.forward(tokens, product, |layer, q, k, v| {
             ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, &how)
@@ -239,20 +197,7 @@ impl Decoder {
     }
 
     fn linear(&self, x: &Tensor<2>, linear: &Linear, product: Product) -> Tensor<2> {
-        let (x, weight) = (x.clone(), self.matrix(linear.weight));
-        let bias = linear.bias.map(|at| self.vector(at));
-        match linear.lora {
-            Some(Lora { a, b, scale }) => {
-                let branch = Branch {
-                    a: self.matrix(a),
-                    b: self.matrix(b),
-                    scale,
-                    dropout: self.dropout.map(|all| all.of(&self.parameters[a].name)),
-                };
-                ops::lora_linear(x, weight, bias, branch)
-            }
-            None => product(x, weight, bias),
-        }
+        parameter::linear(&self.parameters, x, linear, product)
     }
 
     fn norm(&self, x: Tensor<2>, weight: usize) -> Tensor<2> {
@@ -278,17 +223,11 @@ impl Decoder {
         Attention::new(self.heads(), scale)
     }
 
-    pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {
-        match &self.parameters[at].value {
-            Value::Matrix(tensor) => tensor,
-            Value::Vector(_) => unreachable!("{} is a matrix", self.parameters[at].name),
-        }
+    fn matrix(&self, at: usize) -> &Tensor<2> {
+        self.parameters[at].matrix()
     }
 
     fn vector(&self, at: usize) -> &Tensor<1> {
-        match &self.parameters[at].value {
-            Value::Vector(tensor) => tensor,
-            Value::Matrix(_) => unreachable!("{} is a vector", self.parameters[at].name),
-        }
+        self.parameters[at].vector()
     }
 }

@@ -1,5 +1,6 @@
-//! A student: a decoder, its tokenizer, and the folder form they are loaded from and saved to.
+//! A student: a network, its tokenizer, and the folder form they are loaded from and saved to.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,11 @@ use crate::adapter::{self, LoraOptions};
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::ops::AtRest;
+use crate::parameter::{self, Lora};
 use crate::tokenizer::Tokenizer;
-use crate::weights;
+use crate::weights::{self, Array};
 
 /// The shape of a student that starts from random weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,24 +55,30 @@ impl Default for ArchitectureOptions {
 /// A model with its tokenizer, perhaps with an adapter beside its weights.
 #[derive(Clone, Debug)]
 pub struct Model {
-    pub(crate) decoder: Decoder,
+    pub(crate) network: Network,
     pub(crate) lora: Option<LoraOptions>,
     tokenizer: Tokenizer,
     /// The base model's name, for an adapter's config.
-    name: String,
+    source: String,
 }
 
 impl Model {
     /// Loads a Hugging Face model folder: `config.json`, safetensors, `tokenizer.json`.
     pub fn load(folder: &Path) -> Result<Self> {
+        Self::load_at_rest(folder, AtRest::F32)
+    }
+
+    /// Loads a model folder whose projections will not be trained, and rest in fewer bytes; it is
+    /// never whole in f32 on the way.
+    pub fn load_at_rest(folder: &Path, at_rest: AtRest) -> Result<Self> {
         let config = Config::load(folder)?;
         let tokenizer = Tokenizer::load(folder, &config)?;
-        let decoder = Decoder::build(config, |plan| weights::load(folder, plan))?;
+        let decoder = Decoder::build(config, |plan| parameter::load(folder, plan, at_rest))?;
         Ok(Self {
-            decoder,
+            network: Network::Decoder(decoder),
             lora: None,
             tokenizer,
-            name: folder.display().to_string(),
+            source: folder.display().to_string(),
         })
     }
 
@@ -124,10 +134,10 @@ impl Model {
         });
         let decoder = Decoder::random(Config::from_json(path, config)?, seed);
         Ok(Self {
-            decoder,
+            network: Network::Decoder(decoder),
             lora: None,
             tokenizer,
-            name: "random".to_owned(),
+            source: "random".to_owned(),
         })
     }
 
@@ -139,16 +149,16 @@ impl Model {
                 "the model carries an adapter already; merge it first",
             ));
         }
-        self.lora = Some(adapter::load(&mut self.decoder, folder)?);
+        self.lora = Some(adapter::load(&mut self.network, folder)?);
         Ok(self)
     }
 
     /// Takes the adapter away; the weights are as they were before it.
     #[must_use]
     pub fn without_adapter(&self) -> Self {
-        let (decoder, _) = adapter::take_off(&self.decoder);
+        let (network, _) = adapter::take_off(&self.network);
         Self {
-            decoder,
+            network,
             lora: None,
             ..self.clone()
         }
@@ -156,50 +166,55 @@ impl Model {
 
     /// The name of the base model, for the adapters that are trained on it; at first, its folder.
     pub fn set_name(&mut self, name: &str) {
-        name.clone_into(&mut self.name);
+        name.clone_into(&mut self.source);
     }
 
     /// Folds the adapter into the weights.
     #[must_use]
     pub fn merged(&self) -> Self {
         Self {
-            decoder: adapter::merge(&self.decoder),
+            network: adapter::merge(&self.network),
             lora: None,
             ..self.clone()
         }
     }
 
     /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
-    /// an adapter is merged.
+    /// an adapter is merged, onto what the weights at rest stand for.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let decoder = adapter::merge(&self.decoder);
+        // One tensor at a time: a merged model is never whole in memory.
+        let (network, branches) = adapter::take_off(&self.network);
+        let branches: HashMap<usize, Lora> = branches.into_iter().collect();
         fs::create_folder(folder)?;
         self.tokenizer.save(folder)?;
-        let plan: Vec<_> = decoder
-            .parameters
+        let plan: Vec<_> = network
+            .parameters()
             .iter()
             .map(|p| (p.name.clone(), p.value.shape()))
             .collect();
         weights::save_file(&folder.join("model.safetensors"), &plan, |i| {
-            decoder.parameters[i].value.to_array()
+            match branches.get(&i) {
+                Some(lora) => Array::of(&adapter::folded(&self.network, i, *lora)),
+                None => network.parameters()[i].value.to_array(),
+            }
         })?;
         Ok(fs::write_json(
             &folder.join("config.json"),
-            &decoder.config.to_json(),
+            &network.config().to_json(),
         )?)
     }
 
     /// Saves the adapter alone, in PEFT's form; a model without one is an error.
     pub fn save_adapter(&self, folder: &Path) -> Result<()> {
         match &self.lora {
-            Some(options) => adapter::save(&self.decoder, options, &self.name, folder),
+            Some(options) => adapter::save(&self.network, options, &self.source, folder),
             None => Err(Error::folder(folder, "the model has no adapter to save")),
         }
     }
 
     /// What `config.json` says.
     pub fn config(&self) -> &Config {
-        &self.decoder.config
+        self.network.config()
     }
 
     /// The model's tokenizer.
@@ -209,12 +224,12 @@ impl Model {
 
     /// The longest sequence, prompt and completion together, in tokens.
     pub fn context_tokens(&self) -> usize {
-        self.decoder.config.context
+        self.config().context
     }
 
     /// Keeps sequences to at most `tokens`, where the model would take more.
     pub fn limit_context(&mut self, tokens: usize) {
-        self.decoder.limit_context(tokens);
+        self.network.limit_context(tokens);
     }
 
     /// How many tokens a prompt takes, with what stands before every prompt.
@@ -229,8 +244,8 @@ impl Model {
 
     /// Numbers in all tensors.
     pub fn n_parameters(&self) -> usize {
-        self.decoder
-            .parameters
+        self.network
+            .parameters()
             .iter()
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum()

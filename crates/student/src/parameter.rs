@@ -2,9 +2,16 @@
 //!
 //! Loading, saving, the optimizer, adapters and checkpoints are loops over that list.
 
-use burn::tensor::{Device, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::weights::Array;
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::ops::{self, AtRest, Branch, Dropout, Freezing, Frozen, Weight};
+use crate::weights::{self, Array, Source};
 
 /// The device that models live on.
 pub(crate) fn device() -> Device {
@@ -27,23 +34,50 @@ impl Parameter {
     pub(crate) fn path(&self) -> &str {
         self.name.trim_end_matches(".weight")
     }
+
+    /// A projection or an embedding.
+    pub(crate) fn matrix(&self) -> &Tensor<2> {
+        match &self.value {
+            Value::Matrix(tensor) => tensor,
+            _ => unreachable!("{} is a matrix", self.name),
+        }
+    }
+
+    /// A projection, trained or at rest.
+    pub(crate) fn weight(&self) -> Weight<'_> {
+        match &self.value {
+            Value::Frozen(frozen) => Weight::Frozen(frozen),
+            _ => Weight::Tensor(self.matrix()),
+        }
+    }
+
+    /// A norm or a bias.
+    pub(crate) fn vector(&self) -> &Tensor<1> {
+        match &self.value {
+            Value::Vector(tensor) => tensor,
+            _ => unreachable!("{} is a vector", self.name),
+        }
+    }
 }
 
-/// A tensor of one of the two ranks that a decoder has.
+/// A tensor of one of the two ranks that a network has, or a weight at rest.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// Norms and biases.
     Vector(Tensor<1>),
     /// Projections and embeddings.
     Matrix(Tensor<2>),
+    /// A projection that is not trained, in as few bytes as were asked for.
+    Frozen(Arc<Frozen>),
 }
 
-/// Applies the same expression to a tensor of either rank.
+/// Applies the same expression to a tensor of either rank; a weight at rest stays as it is.
 macro_rules! each_rank {
     ($value:expr, $tensor:ident => $body:expr) => {
         match $value {
             Value::Vector($tensor) => Value::Vector($body),
             Value::Matrix($tensor) => Value::Matrix($body),
+            Value::Frozen(frozen) => Value::Frozen(frozen),
         }
     };
 }
@@ -61,14 +95,10 @@ impl Value {
         match self {
             Self::Vector(tensor) => Array::of(tensor),
             Self::Matrix(tensor) => Array::of(tensor),
-        }
-    }
-
-    /// A matrix without gradients.
-    pub(crate) fn to_matrix(&self) -> Tensor<2> {
-        match self {
-            Self::Matrix(tensor) => tensor.clone().inner(),
-            Self::Vector(_) => unreachable!("a projection is a matrix"),
+            Self::Frozen(frozen) => Array {
+                shape: frozen.shape().to_vec(),
+                values: frozen.rows(0..frozen.shape()[0]),
+            },
         }
     }
 
@@ -76,6 +106,15 @@ impl Value {
         match self {
             Self::Vector(tensor) => tensor.dims().to_vec(),
             Self::Matrix(tensor) => tensor.dims().to_vec(),
+            Self::Frozen(frozen) => frozen.shape().to_vec(),
+        }
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Frozen(frozen) => frozen.bytes(),
+            _ => 4 * self.shape().iter().product::<usize>(),
         }
     }
 
@@ -111,15 +150,80 @@ pub(crate) struct Lora {
     /// `[out, rank]`
     pub(crate) b: usize,
     pub(crate) scale: f32,
+    /// What is dropped of its input in a pass of training; nothing in any other.
+    pub(crate) dropout: Option<Dropout>,
 }
 
-/// The names and shapes of a model's parameters, in order.
+/// [`ops::through`] or its twin for generation.
+pub(crate) type Product = fn(Tensor<2>, Weight<'_>, Option<&Tensor<1>>) -> Tensor<2>;
+
+/// Puts rows through a projection and its branch; `product` is for one without a branch.
+pub(crate) fn linear(
+    parameters: &[Parameter],
+    x: &Tensor<2>,
+    linear: &Linear,
+    product: Product,
+) -> Tensor<2> {
+    let (x, weight) = (x.clone(), parameters[linear.weight].weight());
+    let bias = linear.bias.map(|at| parameters[at].vector());
+    match linear.lora {
+        Some(lora) => {
+            let branch = Branch {
+                a: parameters[lora.a].matrix(),
+                b: parameters[lora.b].matrix(),
+                scale: lora.scale,
+                dropout: lora.dropout,
+            };
+            ops::lora_linear(x, weight, bias, branch)
+        }
+        None => product(x, weight, bias),
+    }
+}
+
+/// A parameter before it has values.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// Its name in Hugging Face's files.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// Whether it is the weight of a projection, which can rest in few bytes.
+    pub(crate) is_projection: bool,
+}
+
+/// Reads a model folder's parameters, each in portions straight into the form in which it rests:
+/// projections as asked for, all others in f32, as are those when f32 is asked for.
+pub(crate) fn load(
+    folder: &Path,
+    plan: &[Planned],
+    at_rest: AtRest,
+) -> Result<BTreeMap<String, Value>> {
+    let pairs = plan.iter().map(|p| (p.name.as_str(), p.shape.as_slice()));
+    let sources = weights::locate(folder, pairs)?;
+    let of = |(planned, source): (&Planned, &Source)| -> Result<(String, Value)> {
+        let value = match planned.shape[..] {
+            [size_out, size_in] if planned.is_projection && at_rest != AtRest::F32 => {
+                let mut freezing = Freezing::new([size_out, size_in], at_rest);
+                source.read(|portion| freezing.push(portion))?;
+                Value::Frozen(Arc::new(freezing.finish()))
+            }
+            _ => Value::new(source.array()?, &device()),
+        };
+        Ok((planned.name.clone(), value))
+    };
+    plan.par_iter().zip(&sources).map(of).collect()
+}
+
+/// A model's parameters before they have values, in order.
 #[derive(Default)]
-pub(crate) struct Plan(pub(crate) Vec<(String, Vec<usize>)>);
+pub(crate) struct Plan(pub(crate) Vec<Planned>);
 
 impl Plan {
     pub(crate) fn add(&mut self, name: String, shape: Vec<usize>) -> usize {
-        self.0.push((name, shape));
+        self.0.push(Planned {
+            name,
+            shape,
+            is_projection: false,
+        });
         self.0.len() - 1
     }
 
@@ -131,11 +235,25 @@ impl Plan {
         has_bias: bool,
     ) -> Linear {
         let weight = self.add(format!("{path}.weight"), vec![out, input]);
+        self.0[weight].is_projection = true;
         let bias = has_bias.then(|| self.add(format!("{path}.bias"), vec![out]));
         Linear {
             weight,
             bias,
             lora: None,
         }
+    }
+
+    /// The parameters, from values of all planned names.
+    pub(crate) fn parameters(self, mut values: BTreeMap<String, Value>) -> Vec<Parameter> {
+        let of = |planned: Planned| {
+            let value = values.remove(&planned.name);
+            Parameter {
+                value: value.expect("every planned tensor was given"),
+                name: planned.name,
+                is_trained: false,
+            }
+        };
+        self.0.into_iter().map(of).collect()
     }
 }

@@ -22,7 +22,8 @@ use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
 use crate::options::count;
-pub use crate::options::{Method, Precision, TrainOptions};
+use crate::parameter::{Parameter, Value};
+pub use crate::options::{Base, Method, Precision, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -153,7 +154,14 @@ impl<'a> Training<'a> {
         match options.method {
             Method::Full => {
                 model = model.merged();
-                for parameter in &mut model.decoder.parameters {
+                if let Some(parameter) = at_rest(&model).next() {
+                    let what = format!(
+                        "{} rests in few bytes and cannot be trained; load the model in f32",
+                        parameter.name
+                    );
+                    return Err(Error::option("student.train.method", what));
+                }
+                for parameter in model.network.parameters_mut() {
                     parameter.is_trained = true;
                 }
             }
@@ -167,22 +175,22 @@ impl<'a> Training<'a> {
                     tell(observe, Event::Note { text })?;
                 }
                 none => {
-                    *none = Some(adapter::attach(&mut model.decoder, &options.lora, seed)?);
+                    *none = Some(adapter::attach(&mut model.network, &options.lora, seed)?);
                 }
             },
         }
         let sequences = data.train.iter().chain(&data.validation);
         let fingerprint =
-            checkpoint::fingerprint(&model.decoder.parameters, sequences, options, seed);
-        model.decoder = model.decoder.tracked();
-        let mut optimizer = Optimizer::new(&model.decoder.parameters);
+            checkpoint::fingerprint(model.network.parameters(), sequences, options, seed);
+        model.network = model.network.tracked();
+        let mut optimizer = Optimizer::new(model.network.parameters());
         let total = options
             .steps
             .unwrap_or(count(options.epochs * data.epoch_steps(options) as f64));
         let found = checkpoint::load(
             folder,
             &fingerprint,
-            &mut model.decoder.parameters,
+            model.network.parameters_mut(),
             &mut optimizer,
         )?;
         let log = folder.join("steps.jsonl");
@@ -265,7 +273,7 @@ impl<'a> Training<'a> {
         let options = self.options;
         let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.decoder, &packed, self.dropout(step))
+            loss_and_gradient(&self.model.network, &packed, self.dropout(step))
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
@@ -294,7 +302,7 @@ impl<'a> Training<'a> {
             ..AdamwStep::default()
         };
         self.optimizer
-            .update(&mut self.model.decoder.parameters, gradient, &adamw);
+            .update(self.model.network.parameters_mut(), gradient, &adamw);
         let tokens = packed.iter().map(|part| part.tokens.len()).sum();
         let supervised_tokens = packed
             .iter()
@@ -322,7 +330,7 @@ impl<'a> Training<'a> {
     /// zero; `LoRA`'s A in the second, because B starts from zero.
     fn audit(&self, step: usize, norms: &[Option<f64>]) -> Result<()> {
         let named = || {
-            trained(&self.model.decoder.parameters)
+            trained(self.model.network.parameters())
                 .map(|p| p.name.as_str())
                 .zip(norms)
         };
@@ -367,9 +375,9 @@ impl<'a> Training<'a> {
 
     /// Mean loss over the validation split's supervised tokens; `None` without a split.
     fn validate(&self) -> Result<Option<f64>> {
-        let decoder = self.model.decoder.plain();
+        let network = self.model.network.plain();
         let loss = mean_loss(
-            &decoder,
+            &network,
             &self.data.validation,
             self.options.micro_batch_tokens,
         );
@@ -390,7 +398,7 @@ impl<'a> Training<'a> {
             .as_ref()
             .is_none_or(|best| loss < best.loss);
         if is_best {
-            let values = trained(&self.model.decoder.parameters).map(|p| p.value.clone().plain());
+            let values = trained(self.model.network.parameters()).map(|p| p.value.clone().plain());
             self.progress.best = Some(Best {
                 step,
                 loss,
@@ -460,7 +468,7 @@ impl<'a> Training<'a> {
 
     /// Says what will be trained on, with one example whose trained tokens are marked.
     fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
-        let parameters = &self.model.decoder.parameters;
+        let parameters = self.model.network.parameters();
         let n_trained: usize = trained(parameters)
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum();
@@ -474,6 +482,17 @@ impl<'a> Training<'a> {
             self.options.precision.name_here(),
         );
         tell(observe, Event::Note { text })?;
+        let (n, bytes) = at_rest(&self.model).fold((0, 0), |(n, bytes), p| {
+            (n + p.value.shape().iter().product::<usize>(), bytes + p.value.bytes())
+        });
+        if n > 0 {
+            let text = format!(
+                "{n} weights rest in {:.1} MB, {:.3} bytes each",
+                bytes as f64 / 1e6,
+                bytes as f64 / n as f64
+            );
+            tell(observe, Event::Note { text })?;
+        }
         let text = format!(
             "one item, its trained tokens between « and »: {}",
             self.marked(&self.data.train[0])
@@ -509,10 +528,29 @@ impl<'a> Training<'a> {
         checkpoint::save(
             self.folder,
             &self.fingerprint,
-            &self.model.decoder.parameters,
+            self.model.network.parameters(),
             &self.optimizer,
             &self.progress,
         )
+    }
+
+    /// Saves the model with its adapter folded in, and tells what that changes.
+    fn save_merged(&self, name: &str, observe: &mut Observer<'_>) -> Result<()> {
+        let part = self.folder.join(format!("{name}.part"));
+        fs::remove(&part)?;
+        self.model.save(&part)?;
+        fs::rename(&part, &self.folder.join(name))?;
+        let loss = |model: &Model| {
+            let tokens = self.options.micro_batch_tokens;
+            mean_loss(&model.network, &self.data.validation, tokens)
+        };
+        let text = match (loss(&self.model), loss(&self.model.merged())) {
+            (Some(before), Some(after)) => format!(
+                "the merged model is saved in {name}/: validation loss {before:.4} before merging, {after:.4} after"
+            ),
+            _ => format!("the merged model is saved in {name}/"),
+        };
+        Ok(tell(observe, Event::Note { text })?)
     }
 
     /// Puts the best student back, saves it under its name, and removes the checkpoint.
@@ -522,15 +560,15 @@ impl<'a> Training<'a> {
         if let Some(best) = self.progress.best.take() {
             let live = self
                 .model
-                .decoder
-                .parameters
+                .network
+                .parameters_mut()
                 .iter_mut()
                 .filter(|parameter| parameter.is_trained);
             live.zip(best.values)
                 .for_each(|(parameter, value)| parameter.value = value);
             (best_step, validation_loss) = (best.step, Some(best.loss));
         }
-        self.model.decoder = self.model.decoder.plain();
+        self.model.network = self.model.network.plain();
         let (name, other) = match self.options.method {
             Method::Full => ("model", "adapter"),
             Method::Lora => ("adapter", "model"),
@@ -543,6 +581,9 @@ impl<'a> Training<'a> {
         }
         fs::remove(&self.folder.join(other))?;
         fs::rename(&part, &self.folder.join(name))?;
+        if self.options.method == Method::Lora && self.options.merge {
+            self.save_merged(other, observe)?;
+        }
         self.log.sync()?;
         checkpoint::remove(self.folder)?;
         tell(
@@ -561,6 +602,12 @@ impl<'a> Training<'a> {
             precision: self.options.precision.name_here(),
         })
     }
+}
+
+/// The weights that rest in few bytes.
+fn at_rest(model: &Model) -> impl Iterator<Item = &Parameter> {
+    let parameters = model.network.parameters().iter();
+    parameters.filter(|p| matches!(p.value, Value::Frozen(_)))
 }
 
 /// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,

@@ -8,7 +8,7 @@ use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Choice, Example, Rationale, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, jsonl};
-use stillhouse_student::train::train;
+use stillhouse_student::train::{Method, train};
 use stillhouse_student::{Item, Model};
 
 use crate::error::Result;
@@ -75,9 +75,14 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
     });
+    let mut names = vec![trained_name(job), "steps.jsonl"];
+    let options = &job.config.student.train;
+    if options.method == Method::Lora && options.merge {
+        names.push("model");
+    }
     Ok(Outputs {
         facts,
-        ..Outputs::of([trained_name(job), "steps.jsonl"])
+        ..Outputs::of(names)
     })
 }
 

@@ -8,8 +8,8 @@ use stillhouse_core::fs;
 
 use super::targets::Targets;
 use super::{LoraOptions, add, paths};
-use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::parameter::Parameter;
 use crate::weights;
 
@@ -17,16 +17,16 @@ const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 
-/// Writes the branches of a decoder; `base` is the base model's name or folder.
+/// Writes the branches of a network; `base` is the base model's name or folder.
 pub(crate) fn save(
-    decoder: &Decoder,
+    network: &Network,
     options: &LoraOptions,
     base: &str,
     folder: &Path,
 ) -> Result<()> {
     fs::create_folder(folder)?;
-    let branches: Vec<&Parameter> = decoder
-        .parameters
+    let branches: Vec<&Parameter> = network
+        .parameters()
         .iter()
         .filter(|p| p.name.contains(".lora_"))
         .collect();
@@ -103,7 +103,7 @@ fn card(base: &str) -> String {
 ///
 /// The tensors say which projections are adapted; each that the config names must be among them.
 /// Everything that does not fit is listed in one error.
-pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> {
+pub(crate) fn load(network: &mut Network, folder: &Path) -> Result<LoraOptions> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
         return Err(Error::folder(
@@ -123,7 +123,7 @@ pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> 
         return Err(Error::folder(folder, format!("no {WEIGHTS}{hint}")));
     }
     let (mut arrays, _) = weights::load_file(&path)?;
-    let paths = paths(decoder);
+    let paths = paths(network);
     let unknown = options.targets.unknown(&paths);
     let mut wrong: Vec<String> = unknown
         .into_iter()
@@ -140,7 +140,7 @@ pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> 
             named => named.include(path),
         })
         .collect();
-    add(decoder, &options, &chosen, |name, shape| {
+    add(network, &options, &chosen, |name, shape| {
         match arrays.remove(&format!("{PREFIX}{name}")) {
             Some(array) if array.shape == shape => return array.values,
             Some(array) => wrong.push(format!(

@@ -26,8 +26,8 @@ fn tiny() -> Model {
 /// Begins an adapter and says beside which projections of the first layer.
 fn begun(options: &LoraOptions) -> Result<(Model, String)> {
     let mut model = tiny();
-    let lora = attach(&mut model.decoder, options, 7)?;
-    let names = model.decoder.parameters.iter().filter_map(|p| {
+    let lora = attach(&mut model.network, options, 7)?;
+    let names = model.network.parameters().iter().filter_map(|p| {
         let name = p.name.strip_prefix("model.layers.0.")?;
         name.strip_suffix(".lora_A.weight").map(str::to_owned)
     });
@@ -213,7 +213,7 @@ fn an_adapter_taken_off_leaves_the_base() {
     let adapted = tiny().with_adapter(folder.path()).unwrap();
     let bare = adapted.without_adapter();
     let of = |model: &Model| -> Vec<_> {
-        let parameters = model.decoder.parameters.iter();
+        let parameters = model.network.parameters().iter();
         parameters
             .map(|p| (p.name.clone(), p.value.to_array()))
             .collect()

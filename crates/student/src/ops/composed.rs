@@ -5,7 +5,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{AdamwStep, Attention, Branch, Layout, Loss, Moments, Rope};
+use super::{AdamwStep, Attention, Branch, Layout, Loss, Moments, Rope, Weight};
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -21,7 +21,7 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
     branch: Branch<'_>,
 ) -> Tensor<2> {
@@ -31,7 +31,8 @@ pub fn lora_linear(
         x.clone() * Tensor::from_data(TensorData::new(mask, x.dims()), &x.device())
     });
     let low = read.matmul(branch.a.clone().transpose());
-    linear(x, weight, bias) + low.matmul(branch.b.clone().transpose()) * branch.scale
+    let weight = weight.to_tensor(&x.device());
+    linear(x, &weight, bias) + low.matmul(branch.b.clone().transpose()) * branch.scale
 }
 
 /// See [`rms_norm`](super::rms_norm()).

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
+use super::frozen::{Held, Weight};
 use super::{Dropout, composed, pool, precision};
 
 /// A trained branch of low rank beside a frozen weight.
@@ -38,7 +39,7 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
     branch: Branch<'_>,
 ) -> Tensor<2> {
@@ -46,7 +47,7 @@ pub fn lora_linear(
         return composed::lora_linear(x, weight, bias, branch);
     }
     let op = LoraLinear {
-        weight: storage(weight.clone()),
+        weight: Held::of(weight),
         bias: bias.map(|bias| storage(bias.clone())),
         scale: branch.scale,
         dropout: branch.dropout,
@@ -55,7 +56,7 @@ pub fn lora_linear(
 }
 
 /// `x W' + bias` into fresh memory.
-fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
+pub(super) fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
     let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
     let mut y = pool::take(n * size_out);
     let put = match bias {
@@ -78,7 +79,7 @@ fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Ve
 }
 
 /// `scale a b`, in the precision that holds now.
-fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
+pub(super) fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
     gemm::multiply_in(precision::current(), c, a, b, scale, put);
 }
 
@@ -160,7 +161,7 @@ impl CpuOp<3> for Linear {
 
 #[derive(Clone)]
 struct LoraLinear {
-    weight: FlexTensor,
+    weight: Held,
     bias: Option<FlexTensor>,
     scale: f32,
     dropout: Option<Dropout>,
@@ -190,7 +191,7 @@ impl CpuOp<3> for LoraLinear {
         let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
         let a = Matrix::new(entries(a), rank, size_in);
         let low = self.with_input(x, |x| fresh(x, a.t(), [n, rank], self.scale));
-        let mut y = product(x, &self.weight, self.bias.as_ref());
+        let mut y = self.weight.product(x, self.bias.as_ref());
         multiply(
             MatrixMut::new(&mut y, n, size_out),
             Matrix::new(&low, n, rank),
@@ -219,9 +220,7 @@ impl CpuOp<3> for LoraLinear {
             if let Some(dropout) = self.dropout {
                 dropout.apply(&mut dx, size_in);
             }
-            let out = MatrixMut::new(&mut dx, n, size_in);
-            let weight = Matrix::new(entries(&self.weight), size_out, size_in);
-            multiply(out, g, weight, 1.0, Put::Onto);
+            self.weight.product_back(grad, &mut dx, Put::Onto);
             like(dx, x)
         });
         let da = needed[1].then(|| {
