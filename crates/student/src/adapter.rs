@@ -90,16 +90,8 @@ pub(crate) fn attach(
     seed: u64,
 ) -> Result<LoraOptions> {
     let paths = paths(network);
+    check_targets(&options.targets, &paths)?;
     let names = targets::last_parts(&paths);
-    let unknown = options.targets.unknown(&paths);
-    if !unknown.is_empty() {
-        let what = format!(
-            "the model has no `{}`; it has {}",
-            unknown.join("`, `"),
-            names.join(", ")
-        );
-        return Err(Error::option("student.train.lora.targets", what));
-    }
     for parameter in network.parameters_mut() {
         parameter.is_trained = false;
     }
@@ -126,6 +118,20 @@ pub(crate) fn attach(
         targets,
         ..options.clone()
     })
+}
+
+/// Complains of names that mean none of the projections with these paths.
+pub(crate) fn check_targets(targets: &Targets, paths: &[String]) -> Result<()> {
+    let unknown = targets.unknown(paths);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "the model has no `{}`; it has {}",
+        unknown.join("`, `"),
+        targets::last_parts(paths).join(", ")
+    );
+    Err(Error::option("student.train.lora.targets", what))
 }
 
 /// The paths of all projections, such as `model.layers.0.self_attn.q_proj`.

@@ -22,12 +22,15 @@ pub mod generate;
 #[cfg(test)]
 mod golden;
 mod loss;
+pub mod memory;
 mod model;
 mod network;
 pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
+#[cfg(test)]
+mod quantised;
 pub mod score;
 pub mod tokenizer;
 pub mod train;

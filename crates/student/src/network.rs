@@ -3,13 +3,17 @@
 //! It gives its parameters to the optimizer, to adapters and to checkpoints, and the states that
 //! the output head reads to losses and scores.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use burn::tensor::Tensor;
 
 use crate::batch::Packed;
 use crate::config::Config;
 use crate::decoder::Decoder;
+use crate::error::Result;
 use crate::ops::{Dropout, KvCache, Layout};
-use crate::parameter::{Linear, Parameter, Value};
+use crate::parameter::{Linear, Parameter, Planned, Value};
 
 /// A network with its parameters.
 #[derive(Clone, Debug)]
@@ -19,6 +23,15 @@ pub(crate) enum Network {
 }
 
 impl Network {
+    /// The parameters that a model folder's `config.json` promises, and the longest sequence.
+    pub(crate) fn plan(folder: &Path) -> Result<(Vec<Planned>, usize)> {
+        let config = Config::load(folder)?;
+        let context = config.context;
+        // A network is not built without its values, but what it asks for is all there is to know.
+        let asked = Decoder::build(config, |plan| Err::<BTreeMap<_, _>, _>(plan.to_vec()));
+        Ok((asked.err().unwrap_or_default(), context))
+    }
+
     /// What `config.json` says.
     pub(crate) fn config(&self) -> &Config {
         match self {

@@ -9,7 +9,7 @@ use stillhouse_student::adapter::{LoraOptions, Targets};
 use stillhouse_student::generate::{Completion, generate};
 use stillhouse_student::optimizer::{Schedule, Warmup};
 use stillhouse_student::score::log_likelihood;
-use stillhouse_student::train::{Method, TrainOptions, Trained, train};
+use stillhouse_student::train::{Base, Method, TrainOptions, Trained, train};
 use stillhouse_student::{ArchitectureOptions, Error, GenerateOptions, Item, Model, Result};
 
 const FACTS: [(&str, &str); 8] = [
@@ -650,4 +650,74 @@ fn folders_that_cannot_be_used_say_why() {
     says("no model.safetensors");
     fs::remove(&at.join("tokenizer.json")).unwrap();
     says("no tokenizer.json");
+}
+
+#[test]
+fn a_student_over_nf4_codes_learns_resumes_and_is_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    tiny(1).save(&base).unwrap();
+    let options = TrainOptions {
+        method: Method::Lora,
+        base: Base::Nf4,
+        merge: true,
+        steps: Some(20),
+        learning_rate: 2e-2,
+        ..options()
+    };
+    let mut said = String::new();
+    let mut run = |at: &Path, stop_at: usize| {
+        let mut listen = |event: Event| match event {
+            Event::Step { step, .. } if step == stop_at => ControlFlow::Break(()),
+            Event::Note { text } => {
+                said += &(text + "\n");
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        };
+        let model = Model::load_at_rest(&base, options.at_rest()).unwrap();
+        let (learn, watch) = (facts(), &facts()[..3]);
+        train(model, &learn, watch, &options, 7, at, &|| 0.0, &mut listen)
+    };
+    let whole = folder.path().join("whole");
+    let trained = run(&whole, 0).unwrap();
+    assert!(trained.validation_loss.unwrap() < 0.97 * trained.first_validation_loss.unwrap());
+    let halved = folder.path().join("halved");
+    run(&halved, 7).unwrap_err();
+    run(&halved, 0).unwrap();
+    for name in ["steps.jsonl", "adapter/adapter_model.safetensors", "model/model.safetensors"] {
+        let read = |at: &Path| fs::read(&at.join(name)).unwrap();
+        assert!(read(&whole) == read(&halved), "{name}");
+    }
+    assert!(said.contains(" weights rest in 0.0 MB, 0.5"), "{said}");
+    let merged = format!("validation loss {:.4} before merging", trained.validation_loss.unwrap());
+    assert!(said.contains(&merged), "{said}");
+    let score = |model: &Model| {
+        let found = log_likelihood(model, "Claim:", FACTS[0].1).unwrap();
+        found.perplexity().unwrap()
+    };
+    let merged = Model::load(&whole.join("model")).unwrap();
+    assert!((score(&merged) - score(&trained.model)).abs() < 1e-3 * score(&merged));
+}
+
+#[test]
+fn weights_that_are_trained_do_not_rest_in_few_bytes() {
+    let options = TrainOptions {
+        base: Base::Nf4,
+        ..options()
+    };
+    assert_eq!(
+        options.check().unwrap_err().to_string(),
+        "student.train.base: weights that are trained rest in f32; set student.train.method to \"lora\""
+    );
+    let folder = tempfile::tempdir().unwrap();
+    tiny(1).save(folder.path()).unwrap();
+    let model = Model::load_at_rest(folder.path(), options.at_rest()).unwrap();
+    let options = TrainOptions {
+        base: Base::F32,
+        ..options
+    };
+    let at = folder.path().join("run");
+    let error = train(model, &facts(), &[], &options, 7, &at, &|| 0.0, &mut go_on).unwrap_err();
+    assert!(error.to_string().contains("rests in few bytes and cannot be trained"), "{error}");
 }

@@ -13,6 +13,7 @@ use stillhouse_student::{Item, Model};
 
 use crate::error::Result;
 use crate::job::{self, Job};
+use crate::memory;
 use crate::stage::{generate, options, trained_name};
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
@@ -72,6 +73,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "validation_loss": trained.validation_loss,
         "precision": trained.precision,
         "items": { "train": items.train.len(), "validation": items.validation.len() },
+        "memory": memory::estimate(job, observe)?,
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
     });

@@ -28,7 +28,7 @@ impl Targets {
     }
 
     /// Whether the projection with this path is meant.
-    pub(super) fn include(&self, path: &str) -> bool {
+    pub(crate) fn include(&self, path: &str) -> bool {
         match self {
             Self::AllLinear | Self::Pattern(_) => true,
             Self::Names(names) => names.iter().any(|name| is_end(path, name)),
