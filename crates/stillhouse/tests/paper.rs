@@ -33,7 +33,10 @@ fn they_train_as_the_paper_says() {
         assert!((train.epochs - 10.0).abs() < 1e-9 && train.steps.is_none());
         assert!((train.learning_rate - 2e-5).abs() < 1e-12);
         assert_eq!(train.batch_size, 8);
-        assert_eq!(run.student.context_tokens, None, "as long as the model reads");
+        assert_eq!(
+            run.student.context_tokens, None,
+            "as long as the model reads"
+        );
         assert_eq!(train.micro_batch_tokens, longest);
         train.check().expect("the options are sound");
     }
@@ -104,7 +107,10 @@ fn they_see_the_same_examples_in_the_same_splits() {
 /// A record in the form of Climate-FEVER, of words made up here.
 fn record(number: usize) -> String {
     let label = ["SUPPORTS", "REFUTES", "NOT_ENOUGH_INFO", "DISPUTED"][number % 4];
-    let claim = format!("Valley {number} has {} frosty nights each winter.", number * 7);
+    let claim = format!(
+        "Valley {number} has {} frosty nights each winter.",
+        number * 7
+    );
     let evidence = format!("Nights below zero were counted in valley {number}.");
     format!(
         r#"{{"claim_id": "{number}", "claim": "{claim}", "claim_label": "{label}", "evidences": [{{"evidence_id": "V:{number}", "evidence": "{evidence}"}}]}}"#

@@ -267,7 +267,7 @@ impl Batch<'_> {
     }
 
     fn logits(&self, states: Tensor<2>) -> Vec<f32> {
-        let logits = ops::linear_rows(states, self.network.head(), None);
+        let logits = ops::head_rows(states, self.network.head());
         logits
             .try_into_vec_as::<f32>()
             .expect("a float tensor holds floats")
@@ -412,7 +412,7 @@ mod tests {
             let next = vec![30; n];
             let states =
                 network.states_cached(&next, &Layout::new(&vec![1; n]), &slots, &mut cache);
-            let logits = ops::linear_rows(states, network.head(), None);
+            let logits = ops::head_rows(states, network.head());
             let logits = logits.try_into_vec_as::<f32>().unwrap();
             let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
             bits.chunks_exact(network.config().vocabulary)

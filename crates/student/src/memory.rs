@@ -135,8 +135,16 @@ impl Memory {
             others.push(("method = \"lora\"", lora.clone()));
         }
         for (text, text_with_method, base) in [
-            ("base = \"bf16\"", "method = \"lora\" with base = \"bf16\"", Base::Bf16),
-            ("base = \"nf4\"", "method = \"lora\" with base = \"nf4\"", Base::Nf4),
+            (
+                "base = \"bf16\"",
+                "method = \"lora\" with base = \"bf16\"",
+                Base::Bf16,
+            ),
+            (
+                "base = \"nf4\"",
+                "method = \"lora\" with base = \"nf4\"",
+                Base::Nf4,
+            ),
         ] {
             let text = match options.method {
                 Method::Lora => text,
@@ -296,7 +304,10 @@ mod tests {
         let kept = 4 * 64 + 2 * 64 + 2 * 32 + 3 * 128 + 7 * 16;
         assert_eq!(memory.activations, 4 * 512 * kept);
         let nf4 = Memory::of(&plan(), &lora(Base::Nf4), 1024);
-        assert_eq!(nf4.weights, 4 * 64_000 + n_projections / 2 + n_projections / 64 + 8);
+        assert_eq!(
+            nf4.weights,
+            4 * 64_000 + n_projections / 2 + n_projections / 64 + 8
+        );
         // No update has more tokens than its items.
         let short = Memory::of(&plan(), &lora(Base::F32), 4);
         assert_eq!(short.activations, 4 * 32 * kept);
@@ -306,7 +317,10 @@ mod tests {
     fn it_is_told_in_words() {
         let memory = Memory::of(&plan(), &lora(Base::F32), 1024);
         let text = memory.to_string();
-        assert!(text.starts_with("about 68 MB: weights at rest 0 MB, trained"), "{text}");
+        assert!(
+            text.starts_with("about 68 MB: weights at rest 0 MB, trained"),
+            "{text}"
+        );
         assert!(text.ends_with("program 63 MB"), "{text}");
     }
 }

@@ -12,7 +12,7 @@ use crate::batch::Packed;
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::Result;
-use crate::ops::{Dropout, KvCache, Layout};
+use crate::ops::{Dropout, Head, KvCache, Layout};
 use crate::parameter::{Linear, Parameter, Planned, Value};
 
 /// A network with its parameters.
@@ -104,8 +104,8 @@ impl Network {
         }
     }
 
-    /// The output head's weight, `[vocabulary, hidden]`.
-    pub(crate) fn head(&self) -> &Tensor<2> {
+    /// The output head.
+    pub(crate) fn head(&self) -> Head<'_> {
         match self {
             Self::Decoder(decoder) => decoder.head(),
         }

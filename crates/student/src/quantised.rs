@@ -28,7 +28,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn base() -> PathBuf {
-    fixtures().join("llama-tiny/untied")
+    fixtures().join("decoders/untied")
 }
 
 fn items() -> Vec<Item> {
@@ -85,7 +85,10 @@ fn logits_loss_and_every_gradient_over_nf4_codes_agree_with_pytorch() {
     let packed = batch::pack(&sequences, 4096);
     let (found, gradient) = loss::loss_and_gradient(&model.network, &packed, None);
     let expected = f64::from(golden["loss"].values[0]);
-    assert!((found - expected).abs() < 1e-5 * expected, "{found} {expected}");
+    assert!(
+        (found - expected).abs() < 1e-5 * expected,
+        "{found} {expected}"
+    );
     let named = trained(model.network.parameters()).zip(gradient.values());
     let mut n = 0;
     for (parameter, value) in named {
@@ -95,7 +98,11 @@ fn logits_loss_and_every_gradient_over_nf4_codes_agree_with_pytorch() {
         assert!(worst < 2e-5, "{}: {worst:e}", parameter.name);
         n += 1;
     }
-    assert_eq!(n, golden.len() - 2, "as many trained tensors as PyTorch has");
+    assert_eq!(
+        n,
+        golden.len() - 2,
+        "as many trained tensors as PyTorch has"
+    );
 }
 
 #[test]
@@ -119,7 +126,10 @@ fn a_model_at_rest_speaks_and_scores_as_the_same_model_written_out() {
         let tokens = merged.tokenizer().prompt(&item.prompt);
         let found = logits(&resting, &tokens);
         let worst = difference(&found.values, &logits(&merged, &tokens).values);
-        assert!(worst < 1e-5, "base + branch = merged: {at_rest:?} {worst:e}");
+        assert!(
+            worst < 1e-5,
+            "base + branch = merged: {at_rest:?} {worst:e}"
+        );
         assert_eq!(
             logits(&resting.merged(), &tokens),
             logits(&merged, &tokens),

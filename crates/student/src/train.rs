@@ -4,6 +4,8 @@
 //! every trained tensor receives a gradient, and stops where a number is not finite.
 //! It can be stopped at every step, killed at every moment, and goes on bit for bit.
 
+mod resting;
+
 use std::path::Path;
 
 use stillhouse_core::event::{Event, Observer, tell};
@@ -22,7 +24,6 @@ use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
 use crate::options::count;
-use crate::parameter::{Parameter, Value};
 pub use crate::options::{Base, Method, Precision, TrainOptions};
 
 /// A student after training.
@@ -154,7 +155,7 @@ impl<'a> Training<'a> {
         match options.method {
             Method::Full => {
                 model = model.merged();
-                if let Some(parameter) = at_rest(&model).next() {
+                if let Some(parameter) = resting::weights(&model).next() {
                     let what = format!(
                         "{} rests in few bytes and cannot be trained; load the model in f32",
                         parameter.name
@@ -482,15 +483,7 @@ impl<'a> Training<'a> {
             self.options.precision.name_here(),
         );
         tell(observe, Event::Note { text })?;
-        let (n, bytes) = at_rest(&self.model).fold((0, 0), |(n, bytes), p| {
-            (n + p.value.shape().iter().product::<usize>(), bytes + p.value.bytes())
-        });
-        if n > 0 {
-            let text = format!(
-                "{n} weights rest in {:.1} MB, {:.3} bytes each",
-                bytes as f64 / 1e6,
-                bytes as f64 / n as f64
-            );
+        if let Some(text) = resting::note(&self.model) {
             tell(observe, Event::Note { text })?;
         }
         let text = format!(
@@ -532,25 +525,6 @@ impl<'a> Training<'a> {
             &self.optimizer,
             &self.progress,
         )
-    }
-
-    /// Saves the model with its adapter folded in, and tells what that changes.
-    fn save_merged(&self, name: &str, observe: &mut Observer<'_>) -> Result<()> {
-        let part = self.folder.join(format!("{name}.part"));
-        fs::remove(&part)?;
-        self.model.save(&part)?;
-        fs::rename(&part, &self.folder.join(name))?;
-        let loss = |model: &Model| {
-            let tokens = self.options.micro_batch_tokens;
-            mean_loss(&model.network, &self.data.validation, tokens)
-        };
-        let text = match (loss(&self.model), loss(&self.model.merged())) {
-            (Some(before), Some(after)) => format!(
-                "the merged model is saved in {name}/: validation loss {before:.4} before merging, {after:.4} after"
-            ),
-            _ => format!("the merged model is saved in {name}/"),
-        };
-        Ok(tell(observe, Event::Note { text })?)
     }
 
     /// Puts the best student back, saves it under its name, and removes the checkpoint.
@@ -602,12 +576,6 @@ impl<'a> Training<'a> {
             precision: self.options.precision.name_here(),
         })
     }
-}
-
-/// The weights that rest in few bytes.
-fn at_rest(model: &Model) -> impl Iterator<Item = &Parameter> {
-    let parameters = model.network.parameters().iter();
-    parameters.filter(|p| matches!(p.value, Value::Frozen(_)))
 }
 
 /// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,

@@ -638,6 +638,9 @@ fn folders_that_cannot_be_used_say_why() {
     )
     .unwrap();
     says("`MambaForCausalLM` is not supported; supported: LlamaForCausalLM");
+    let quantised = "{\"quantization_config\": {\"quant_method\": \"gptq\"},";
+    fs::write(&config, original.replacen('{', quantised, 1)).unwrap();
+    says("weights quantised by gptq are not read; take the model that they were made from");
     fs::write(&config, &original[..40]).unwrap();
     says("not the expected JSON");
     fs::write(&config, &original).unwrap();
@@ -685,12 +688,19 @@ fn a_student_over_nf4_codes_learns_resumes_and_is_merged() {
     let halved = folder.path().join("halved");
     run(&halved, 7).unwrap_err();
     run(&halved, 0).unwrap();
-    for name in ["steps.jsonl", "adapter/adapter_model.safetensors", "model/model.safetensors"] {
+    for name in [
+        "steps.jsonl",
+        "adapter/adapter_model.safetensors",
+        "model/model.safetensors",
+    ] {
         let read = |at: &Path| fs::read(&at.join(name)).unwrap();
         assert!(read(&whole) == read(&halved), "{name}");
     }
     assert!(said.contains(" weights rest in 0.0 MB, 0.5"), "{said}");
-    let merged = format!("validation loss {:.4} before merging", trained.validation_loss.unwrap());
+    let merged = format!(
+        "validation loss {:.4} before merging",
+        trained.validation_loss.unwrap()
+    );
     assert!(said.contains(&merged), "{said}");
     let score = |model: &Model| {
         let found = log_likelihood(model, "Claim:", FACTS[0].1).unwrap();
@@ -719,5 +729,10 @@ fn weights_that_are_trained_do_not_rest_in_few_bytes() {
     };
     let at = folder.path().join("run");
     let error = train(model, &facts(), &[], &options, 7, &at, &|| 0.0, &mut go_on).unwrap_err();
-    assert!(error.to_string().contains("rests in few bytes and cannot be trained"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("rests in few bytes and cannot be trained"),
+        "{error}"
+    );
 }

@@ -63,7 +63,10 @@ pub fn through_rows(x: Tensor<2>, weight: Weight<'_>, bias: Option<&Tensor<1>>) 
         Weight::Frozen(frozen) => frozen,
     };
     let x = storage(x);
-    let y = tensor(frozen.few_rows(entries(&x)), [sizes::<2>(&x)[0], frozen.shape()[0]]);
+    let y = tensor(
+        frozen.few_rows(entries(&x)),
+        [sizes::<2>(&x)[0], frozen.shape()[0]],
+    );
     let y = Tensor::<2>::from_primitive::<Flex>(y);
     match bias {
         Some(bias) => y + bias.clone().inner().unsqueeze(),
@@ -138,7 +141,10 @@ impl CpuOp<1> for FrozenLinear {
 
     fn forward(&self, [x]: [&FlexTensor; 1]) -> (FlexTensor, ()) {
         let shape = [sizes::<2>(x)[0], self.weight.shape()[0]];
-        (tensor(self.weight.product(x, self.bias.as_ref()), shape), ())
+        (
+            tensor(self.weight.product(x, self.bias.as_ref()), shape),
+            (),
+        )
     }
 
     fn backward(
