@@ -21,6 +21,7 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod interface;
 mod loss;
 pub mod memory;
 mod model;
@@ -32,6 +33,7 @@ mod parameter;
 #[cfg(test)]
 mod quantised;
 pub mod score;
+mod seq2seq;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -39,6 +41,7 @@ pub mod weights;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
+pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
 pub use train::TrainOptions;
 

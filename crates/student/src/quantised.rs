@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use stillhouse_core::fs;
 
-use crate::batch::{self, Item, LossOn, Packed};
+use crate::batch::{self, Item, LossOn, Packed, Reading};
 use crate::generate::{GenerateOptions, generate};
 use crate::loss;
 use crate::model::Model;
@@ -51,7 +51,10 @@ fn adapted(at_rest: AtRest) -> Model {
 }
 
 fn logits(model: &Model, tokens: &[u32]) -> Array {
-    let states = model.network.states(&Packed::alone(tokens.to_vec()));
+    let states = model.network.states(&Packed::alone(Reading {
+        source: Vec::new(),
+        tokens: tokens.to_vec(),
+    }));
     Array::of(&ops::head_logits(states, model.network.head()))
 }
 

@@ -37,15 +37,16 @@ pub(crate) fn save(
     weights::save_file(&folder.join(WEIGHTS), &plan, |i| {
         branches[i].value.to_array()
     })?;
-    fs::write(&folder.join("README.md"), card(base))?;
+    fs::write(&folder.join("README.md"), card(network, base))?;
     Ok(fs::write_json(
         &folder.join(CONFIG),
-        &config(options, base),
+        &config(network, options, base),
     )?)
 }
 
 /// The settings under PEFT's keys, sorted as PEFT writes them.
-fn config(options: &LoraOptions, base: &str) -> Json {
+fn config(network: &Network, options: &LoraOptions, base: &str) -> Json {
+    let is_encoder_decoder = network.interface().is_encoder_decoder();
     // PEFT takes alpha for a whole number, and any number for it.
     let alpha = options.alpha;
     let alpha = if alpha.fract() == 0.0 && alpha < 1e9 {
@@ -70,21 +71,26 @@ fn config(options: &LoraOptions, base: &str) -> Json {
         "rank_pattern": {},
         "revision": null,
         "target_modules": options.targets,
-        "task_type": "CAUSAL_LM",
+        "task_type": if is_encoder_decoder { "SEQ_2_SEQ_LM" } else { "CAUSAL_LM" },
         "use_dora": false,
         "use_rslora": options.rslora,
     })
 }
 
 /// The model card, with the front matter that PEFT writes.
-fn card(base: &str) -> String {
+fn card(network: &Network, base: &str) -> String {
+    let task = if network.interface().is_encoder_decoder() {
+        "text2text-generation"
+    } else {
+        "text-generation"
+    };
     // A JSON text is a YAML text.
     let (tag, base) = (json!(format!("base_model:adapter:{base}")), json!(base));
     format!(
         "---\n\
          base_model: {base}\n\
          library_name: peft\n\
-         pipeline_tag: text-generation\n\
+         pipeline_tag: {task}\n\
          tags:\n\
          - {tag}\n\
          - lora\n\
