@@ -201,12 +201,14 @@ impl Model {
             .iter()
             .map(|p| (p.name.clone(), p.value.shape()))
             .collect();
-        weights::save_file(&folder.join("model.safetensors"), &plan, |i| {
-            match branches.get(&i) {
+        weights::save_file(
+            &folder.join("model.safetensors"),
+            &plan,
+            |i| match branches.get(&i) {
                 Some(lora) => Array::of(&adapter::folded(&self.network, i, *lora)),
                 None => network.parameters()[i].value.to_array(),
-            }
-        })?;
+            },
+        )?;
         Ok(fs::write_json(
             &folder.join("config.json"),
             &network.to_json(),
