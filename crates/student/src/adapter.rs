@@ -25,7 +25,7 @@ pub struct LoraOptions {
     pub targets: Vec<String>,
 }
 
-/// All projections of a layer.
+/// The projections of a layer, as most families name them.
 const PROJECTIONS: [&str; 7] = [
     "q_proj",
     "k_proj",
@@ -36,8 +36,22 @@ const PROJECTIONS: [&str; 7] = [
     "down_proj",
 ];
 
-/// Those of T5's layers.
-const T5: [&str; 8] = ["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"];
+/// What other families have in their place.
+const OTHERS: [&str; 13] = [
+    "dense",
+    "fc1",
+    "fc2",
+    "qkv_proj",
+    "gate_up_proj",
+    "q",
+    "k",
+    "v",
+    "o",
+    "wi",
+    "wi_0",
+    "wi_1",
+    "wo",
+];
 
 impl Default for LoraOptions {
     fn default() -> Self {
@@ -70,14 +84,17 @@ impl LoraOptions {
                 "none are named",
             ));
         }
-        match self
-            .targets
-            .iter()
-            .find(|name| !PROJECTIONS.iter().chain(&T5).any(|known| known == name))
-        {
+        match self.targets.iter().find(|name| {
+            let known = PROJECTIONS.iter().chain(&OTHERS);
+            !known.into_iter().any(|known| known == name)
+        }) {
             Some(odd) => Err(Error::option(
                 "student.train.lora.targets",
-                format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")),
+                format!(
+                    "`{odd}` is not one of {}, {}",
+                    PROJECTIONS.join(", "),
+                    OTHERS.join(", ")
+                ),
             )),
             None => Ok(()),
         }

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::batch::{Packed, Reading};
 use crate::decoder::Decoder;
 use crate::interface::Interface;
-use crate::ops::{KvCache, Layout, SourceCache};
+use crate::ops::{Head, KvCache, Layout, SourceCache};
 use crate::parameter::{Linear, Parameter, Value};
 use crate::seq2seq::EncoderDecoder;
 
@@ -125,8 +125,8 @@ impl Network {
         }
     }
 
-    /// The output head's weight, `[vocabulary, hidden]`.
-    pub(crate) fn head(&self) -> &Tensor<2> {
+    /// The output head.
+    pub(crate) fn head(&self) -> Head<'_> {
         match self {
             Self::Decoder(decoder) => decoder.head(),
             Self::EncoderDecoder(network) => network.head(),

@@ -53,7 +53,7 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
     let states = network.states(&Packed::alone(reading));
     let targets = (0..n_read).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
     let targets: Vec<Option<u32>> = targets.collect();
-    let found = ops::head_log_likelihood(states, network.head(), None, &targets);
+    let found = ops::head_log_likelihood(states, network.head(), &targets);
     Ok(Likelihood {
         tokens,
         log_probabilities: found.into_iter().flatten().collect(),

@@ -258,7 +258,7 @@ impl Batch<'_> {
     }
 
     fn logits(&self, states: Tensor<2>) -> Vec<f32> {
-        let logits = ops::linear_rows(states, self.network.head(), None);
+        let logits = ops::head_rows(states, self.network.head());
         logits
             .try_into_vec_as::<f32>()
             .expect("a float tensor holds floats")

@@ -41,7 +41,7 @@ fn the_logits_of_a_row_do_not_depend_on_the_rows_beside_it() {
             let _ = network.begin(&prompt, *slot, &mut cache);
         }
         let states = network.advance(&vec![30; n], &slots, &mut cache);
-        let logits = ops::linear_rows(states, network.head(), None);
+        let logits = ops::head_rows(states, network.head());
         let logits = logits.try_into_vec_as::<f32>().unwrap();
         let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
         bits.chunks_exact(network.interface().vocabulary)

@@ -18,7 +18,7 @@ pub(crate) use config::Config;
 use layer::{Attention, Block, Pass};
 
 use crate::batch::Source;
-use crate::ops::{self, Layout, Pairs, RelativeBias, SourceCache};
+use crate::ops::{self, Head, Layout, Pairs, RelativeBias, SourceCache};
 use crate::parameter::{Linear, Parameter, Plan, Product};
 use crate::weights::Array;
 
@@ -114,9 +114,9 @@ impl EncoderDecoder {
         self.config.context = tokens;
     }
 
-    /// The output head's weight, `[vocabulary, hidden]`.
-    pub(crate) fn head(&self) -> &Tensor<2> {
-        self.parameters[self.head].matrix()
+    /// The output head.
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head::new(self.parameters[self.head].matrix())
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed completions.
