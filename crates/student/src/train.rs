@@ -274,13 +274,14 @@ impl<'a> Training<'a> {
         let options = self.options;
         let (items, most) = (self.items_of(step), options.micro_batch_tokens);
         // Where a draw of chance differs from row to row (dropout), items must be read apart.
-        let packed = if options.share_prompts {
+        let dropout = self.dropout(step);
+        let packed = if options.share_prompts && dropout.is_none() {
             batch::pack(items, most)
         } else {
             batch::pack_apart(items, most)
         };
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.network, &packed, self.dropout(step))
+            loss_and_gradient(&self.model.network, &packed, dropout)
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
