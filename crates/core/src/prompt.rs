@@ -179,6 +179,36 @@ impl Template {
         }
     }
 
+    /// A rationale and the words that announce an answer: what stands between the prompt and
+    /// [`answered`](Self::answered) where the likelihood of the answer is asked for. Without a
+    /// rationale the words alone.
+    pub fn reasoned(&self, rationale: &str) -> String {
+        let states = crate::data::answer::STATES;
+        let text = match rationale.trim() {
+            "" => states.to_owned(),
+            rationale => format!("{rationale} {states}"),
+        };
+        match self.options.chat {
+            Some(_) => text,
+            None => format!(" {text}"),
+        }
+    }
+
+    /// The answer after [`reasoned`](Self::reasoned).
+    pub fn answered(&self, label: &str) -> String {
+        format!(" {label}")
+    }
+
+    /// Whether the prompt shows the gold label.
+    pub fn shows_label(&self) -> bool {
+        self.options.show_label
+    }
+
+    /// How an answer is read, and the spellings of the label set.
+    pub fn answers(&self) -> (&AnswerOptions, &BTreeMap<String, Vec<String>>) {
+        (&self.options.answer, &self.options.labels)
+    }
+
     /// Reads a completion: its label (none where the prompt showed it), its explanation, and how
     /// it ended. Without a label the whole text counts as the explanation.
     pub fn parse(&self, completion: &str, labels: &[&str]) -> (Option<String>, String, Outcome) {

@@ -324,6 +324,7 @@ fn a_funnel_counts_rules_roles_and_examples() {
         rule,
         reason: String::new(),
         weight: f64::from(u8::from(kept)),
+        scores: BTreeMap::new(),
     };
     let roles = BTreeMap::from([
         ("x".to_owned(), "reference".to_owned()),
