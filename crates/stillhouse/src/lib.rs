@@ -9,6 +9,7 @@ mod error;
 pub mod evaluate;
 mod fingerprint;
 mod job;
+mod likelihood;
 mod look;
 mod models;
 mod pipeline;

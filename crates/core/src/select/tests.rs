@@ -373,6 +373,7 @@ fn methods(keep: usize) -> Vec<Method> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn a_selection_is_a_subset_of_the_right_size(
         keep in 1usize..5,
