@@ -94,8 +94,8 @@ fn shown(input: &Input<'_>, choices: &[Choice], seed: u64) -> Vec<Shown> {
         choices.iter().map(|c| (c.rationale.as_str(), c)).collect();
     let mut questions = input.questions();
     questions.retain(|q| {
-        let kept = |c: &&_| -> bool { is_kept(&choices, c) };
-        q.candidates.iter().any(|c| kept(&c)) && q.candidates.iter().any(|c| !kept(&c))
+        let mut kept = q.candidates.iter().map(|c| is_kept(&choices, c));
+        kept.clone().any(|kept| kept) && kept.any(|kept| !kept)
     });
     Random::new(seed, "report-candidates").shuffle(&mut questions);
     questions.truncate(SHOWN);
