@@ -199,6 +199,18 @@ impl Template {
         format!(" {label}")
     }
 
+    /// The pieces of a completion that gives an answer without a rationale, as a student trained
+    /// on these completions would say it.
+    pub fn answered_at_once(&self, label: &str) -> Vec<String> {
+        match self.options.order {
+            Order::RationaleFirst => vec![self.reasoned(""), self.answered(label)],
+            Order::AnswerFirst | Order::TwoPrompts if self.options.chat.is_some() => {
+                vec![label.to_owned()]
+            }
+            Order::AnswerFirst | Order::TwoPrompts => vec![self.answered(label)],
+        }
+    }
+
     /// Whether the prompt shows the gold label.
     pub fn shows_label(&self) -> bool {
         self.options.show_label

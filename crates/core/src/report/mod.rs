@@ -29,7 +29,7 @@ use crate::run::Stage;
 
 pub use html::html;
 pub use markdown::markdown;
-pub use selected::{Candidate, Selected, Shown, rivals};
+pub use selected::{Candidate, Selected, Shown};
 
 /// Everything that the pages show.
 #[derive(Clone, Debug)]

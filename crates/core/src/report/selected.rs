@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::random::Random;
 use crate::record::{Choice, Reference, Scores};
-use crate::select::{self, Coverage, Input, Method, Ranked, SelectOptions, Wanted};
+use crate::select::{self, Coverage, Input, SelectOptions, Wanted};
 
 /// Examples with kept and dropped candidates side by side.
 const SHOWN: usize = 4;
@@ -154,7 +154,11 @@ fn selectors(
         .collect();
     let keep = options.method.plan().keep;
     let mut rows = Vec::new();
-    for (name, method) in rivals(keep) {
+    for name in select::NAMES {
+        // Without a judge's ratings every candidate would be dropped.
+        let Some(method) = select::named(name, keep).filter(|_| name != "judge") else {
+            continue;
+        };
         let options = SelectOptions {
             method,
             budget: None,
@@ -177,60 +181,9 @@ fn selectors(
                 counts.entry(role.clone()).or_default()[usize::from(!choice.kept)] += 1;
             }
         }
-        rows.push((name, counts));
+        rows.push((name.to_owned(), counts));
     }
     rows
-}
-
-/// The selectors side by side, each with this number to keep.
-pub fn rivals(keep: usize) -> Vec<(String, Method)> {
-    let ranked = Ranked {
-        keep,
-        ..Ranked::default()
-    };
-    let (max_similarity, difficulty) = (0.5, select::Difficulty::Plain);
-    let ifd = Method::Ifd {
-        keep,
-        accuracy: false,
-        max_similarity: None,
-        ratio: select::IfdRatio::default(),
-    };
-    let morsd = |difficulty| Method::Morsd {
-        keep,
-        max_similarity,
-        difficulty,
-    };
-    let all = [
-        ("random", Method::Random { keep }),
-        ("accuracy", Method::Accuracy { keep }),
-        (
-            "diversity",
-            Method::Diversity {
-                keep,
-                max_similarity,
-            },
-        ),
-        (
-            "diverse",
-            Method::Diverse {
-                keep,
-                max_similarity,
-            },
-        ),
-        ("morsd", morsd(difficulty)),
-        ("morsd-stripped", morsd(select::Difficulty::Stripped)),
-        ("morsd-control", morsd(select::Difficulty::Control)),
-        ("rd-min", Method::RdMin(ranked.clone())),
-        ("rd-max", Method::RdMax(ranked.clone())),
-        ("rsr", Method::Rsr(ranked.clone())),
-        ("ifd", ifd),
-        ("perplexity", Method::Perplexity(ranked.clone())),
-        ("length", Method::Length(ranked.clone())),
-        ("shortest", Method::Shortest(ranked)),
-    ];
-    all.into_iter()
-        .map(|(name, method)| (name.to_owned(), method))
-        .collect()
 }
 
 /// Whether every candidate that the method would rank has its scores.

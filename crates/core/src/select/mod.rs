@@ -16,6 +16,7 @@ mod ifd;
 mod joint;
 mod leak;
 mod likelihood;
+mod named;
 mod options;
 mod rsr;
 mod score;
@@ -37,6 +38,7 @@ pub use difficulty::{ln_ppl, ln_rd, ln_share};
 pub use ifd::ifd;
 pub use leak::{mentions, without_answer};
 pub use likelihood::{Ask, Likelihood, Token};
+pub use named::{NAMES, named};
 pub use options::{
     Difficulty, IfdRatio, Method, Objective, Order, Plan, Ranked, Score, SelectOptions,
 };
