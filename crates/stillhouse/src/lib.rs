@@ -3,6 +3,7 @@
 //! [`run`] carries a [`config::Config`] out; [`plan`] says what it would do. Only
 //! [`pipeline`](self) knows the order of the stages.
 
+pub mod ablate;
 pub mod config;
 mod doctor;
 mod error;

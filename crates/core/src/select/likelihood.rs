@@ -1,6 +1,6 @@
 //! What selection asks of a model, without knowing one.
 
-use crate::error::Result;
+use crate::error::Result as CoreResult;
 use crate::event::Observer;
 
 /// What is to be scored: pieces of a completion after a prompt.
@@ -25,20 +25,23 @@ pub struct Token {
     pub rank: u32,
 }
 
+/// The tokens of each piece of an ask, or why there are none.
+pub type Said = Result<Vec<Vec<Token>>, String>;
+
 /// A model that says how likely texts are.
 pub trait Likelihood {
     /// Tokens of a prompt, with what the model puts before it.
     fn prompt_tokens(&self, prompt: &str) -> usize;
 
-    /// Tokens of a piece of a completion.
+    /// Tokens of a piece of a completion, with nothing before or after it.
     fn completion_tokens(&self, piece: &str) -> usize;
 
     /// Tokens of the longest sequence.
     fn context_tokens(&self) -> usize;
 
-    /// The tokens of each piece of each ask. After an empty prompt, and without a token that
+    /// What it says of each ask, in their order. After an empty prompt, and without a token that
     /// begins every text, the first token has no probability and is left out.
-    fn score(&mut self, asks: &[Ask], observe: &mut Observer<'_>) -> Result<Vec<Vec<Vec<Token>>>>;
+    fn score(&mut self, asks: &[Ask], observe: &mut Observer<'_>) -> CoreResult<Vec<Said>>;
 }
 
 /// A toy for tests: a token is a word, and its probability falls with how long ago it was said
@@ -63,7 +66,7 @@ impl Likelihood for Toy {
         self.context
     }
 
-    fn score(&mut self, asks: &[Ask], _: &mut Observer<'_>) -> Result<Vec<Vec<Vec<Token>>>> {
+    fn score(&mut self, asks: &[Ask], _: &mut Observer<'_>) -> CoreResult<Vec<Said>> {
         self.n_asked += asks.len();
         let bare = |w: &str| w.trim_matches(['.', ',']).to_lowercase();
         let one = |ask: &Ask| {
@@ -83,7 +86,7 @@ impl Likelihood for Toy {
                 }
                 tokens
             };
-            ask.pieces.iter().map(piece).collect()
+            Ok(ask.pieces.iter().map(piece).collect())
         };
         Ok(asks.iter().map(one).collect())
     }

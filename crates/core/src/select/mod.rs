@@ -37,7 +37,7 @@ pub use coverage::{Coverage, coverage, uncovered};
 pub use difficulty::{ln_ppl, ln_rd, ln_share};
 pub use ifd::ifd;
 pub use leak::{mentions, without_answer};
-pub use likelihood::{Ask, Likelihood, Token};
+pub use likelihood::{Ask, Likelihood, Said, Token};
 pub use named::{NAMES, named};
 pub use options::{
     Difficulty, IfdRatio, Method, Objective, Order, Plan, Ranked, Score, SelectOptions,

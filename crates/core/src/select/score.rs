@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::difficulty::{ln_ppl, ln_share};
 use super::leak::{mentions, without_answer};
-use super::likelihood::{Ask, Likelihood, Token};
+use super::likelihood::{Ask, Likelihood, Said, Token};
 use super::options::{Score, SelectOptions};
 use super::rsr::MOST_RANK;
 use super::steps::{gains, prefixes};
@@ -330,14 +330,10 @@ fn letters(claim: &str) -> Vec<String> {
         .collect()
 }
 
-fn record(
-    example: &Example,
-    candidate: &Rationale,
-    planned: &Planned,
-    said: &[Vec<Vec<Token>>],
-) -> Scores {
+fn record(example: &Example, candidate: &Rationale, planned: &Planned, said: &[Said]) -> Scores {
+    let pieces = |at: usize| said[at].as_deref().unwrap_or(&[]);
     let log_probabilities = |at: usize| {
-        let answer = said[at].last().map_or(&[][..], Vec::as_slice);
+        let answer = pieces(at).last().map_or(&[][..], Vec::as_slice);
         answer.iter().map(|t| t.log_probability)
     };
     let value = |places: &Places| match places.as_slice() {
@@ -369,18 +365,21 @@ fn record(
                 .map_or_else(Vec::new, |(b, a)| gains(b, &a)),
         });
     } else if !planned.given.is_empty() {
-        scores.unscored = Some("the likelihood of the gold answer is not finite".into());
+        scores.unscored = Some(why_not(&planned.given, said));
     }
     if let Some(at) = planned.response {
-        scores.response = response(
-            &said[at],
-            planned.response_alone.map(|at| said[at].as_slice()),
-        );
+        scores.response = response(pieces(at), planned.response_alone.map(pieces));
         if scores.response.is_none() && scores.unscored.is_none() {
-            scores.unscored = Some("the likelihood of its completion is not finite".into());
+            scores.unscored = Some(why_not(&[at], said));
         }
     }
     scores
+}
+
+/// The first reason among these.
+fn why_not(places: &[usize], said: &[Said]) -> String {
+    let reason = places.iter().find_map(|at| said[*at].as_ref().err());
+    reason.map_or("its likelihood is not finite".into(), Clone::clone)
 }
 
 fn response(said: &[Vec<Token>], alone: Option<&[Vec<Token>]>) -> Option<ResponseScores> {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::fs;
 use stillhouse_core::jsonl::{self, Log};
 use stillhouse_core::record::{Choice, Example, Prediction, Rationale, Split, Step};
 use stillhouse_core::run::{Manifest, Stage};
 use stillhouse_core::select::{self, Method, Score, SelectOptions};
-use stillhouse_core::fs;
 use stillhouse_student::Model;
 
 use super::AblatedRun;
@@ -150,7 +150,9 @@ impl<'a> Base<'a> {
             }
         };
         for stage in [Stage::Data, Stage::Teacher] {
-            let Some(record) = of_run.stages.get(&stage) else { continue };
+            let Some(record) = of_run.stages.get(&stage) else {
+                continue;
+            };
             for name in record.outputs.keys() {
                 let path = folder.join(name);
                 if manifest.stages.get(&stage) != Some(record) {
@@ -353,7 +355,10 @@ impl<'a> Base<'a> {
         }
         let steps: Vec<Step> = jsonl::read(&folder.join("steps.jsonl"))?;
         let manifest = Manifest::load(&folder.join("manifest.json"))?;
-        let seconds = manifest.stages.get(&Stage::Train).map_or(0.0, |r| r.seconds);
+        let seconds = manifest
+            .stages
+            .get(&Stage::Train)
+            .map_or(0.0, |r| r.seconds);
         Ok(Cell {
             select: String::new(),
             keep: None,
@@ -381,14 +386,28 @@ impl<'a> Base<'a> {
             .map(|c| c.rationale.as_str())
             .collect();
         let (mut sum, mut is_estimated) = (0, false);
-        for rationale in self.rationales.iter().filter(|r| needed.contains(r.id.as_str())) {
-            let own = self.tokens.get(&rationale.id).map_or(0, |[_, alone]| *alone);
+        for rationale in self
+            .rationales
+            .iter()
+            .filter(|r| needed.contains(r.id.as_str()))
+        {
+            let own = self
+                .tokens
+                .get(&rationale.id)
+                .map_or(0, |[_, alone]| *alone);
             is_estimated |= rationale.usage.is_none();
             sum += rationale.usage.map_or(own, |usage| usage.completion_tokens);
         }
         (cell.cost.teacher_tokens, cell.cost.teacher_is_estimated) = (sum, is_estimated);
-        let open = self.examples.iter().filter(|e| e.split != Split::Test).count();
-        cell.covered = [open - select::uncovered(&self.examples, choices).len(), open];
+        let open = self
+            .examples
+            .iter()
+            .filter(|e| e.split != Split::Test)
+            .count();
+        cell.covered = [
+            open - select::uncovered(&self.examples, choices).len(),
+            open,
+        ];
     }
 
     fn measure(
@@ -400,12 +419,21 @@ impl<'a> Base<'a> {
         let test: Vec<&Example> = self.test().collect();
         let mut by_example: BTreeMap<&str, Vec<&Rationale>> = BTreeMap::new();
         for rationale in &self.rationales {
-            by_example.entry(&rationale.example).or_default().push(rationale);
+            by_example
+                .entry(&rationale.example)
+                .or_default()
+                .push(rationale);
         }
         let mut all = Measures::new();
         for chunk in test.chunks(TOGETHER) {
             let mut scorer = Scorer(model);
-            all.extend(measure::measure(chunk, &by_example, &job.template, &mut scorer, observe)?);
+            all.extend(measure::measure(
+                chunk,
+                &by_example,
+                &job.template,
+                &mut scorer,
+                observe,
+            )?);
             let (unit, done) = ("measured".to_owned(), all.len());
             let total = test.len();
             tell(observe, Event::Progress { unit, done, total })?;
@@ -422,7 +450,15 @@ impl<'a> Base<'a> {
         let test: Vec<Example> = self.test().cloned().collect();
         let path = job.path("work").join("answers.jsonl");
         let (mut log, mut predictions) = Log::open::<Prediction>(&path)?;
-        generate::answer(job, &test, "student", model, &mut log, &mut predictions, observe)?;
+        generate::answer(
+            job,
+            &test,
+            "student",
+            model,
+            &mut log,
+            &mut predictions,
+            observe,
+        )?;
         Ok(predictions)
     }
 
@@ -443,7 +479,9 @@ impl<'a> Base<'a> {
             Complexity::Steps => steps(example),
             Complexity::Prior => prior(example),
         };
-        self.test().filter_map(|e| Some((e.id.clone(), of(e)?))).collect()
+        self.test()
+            .filter_map(|e| Some((e.id.clone(), of(e)?)))
+            .collect()
     }
 
     pub(super) fn done(self, cells: Vec<Cell>) -> AblatedRun {

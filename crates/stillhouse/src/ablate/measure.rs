@@ -55,7 +55,9 @@ impl Measured {
 pub(super) fn title(name: &str) -> &'static str {
     match name {
         "answer" => "ln p of the gold answer, a token, at once after the question",
-        "answer_given" => "ln p of the gold answer, a token, after a right rationale of the teacher",
+        "answer_given" => {
+            "ln p of the gold answer, a token, after a right rationale of the teacher"
+        }
         "label" => "share of examples whose gold label is the likeliest",
         _ => "share of right answers in the student's own completions",
     }
@@ -81,15 +83,23 @@ pub(super) fn measure(
         };
         let labels = labels(template);
         let at_once = template.answered_at_once(&example.label);
-        let own = rationales.get(example.id.as_str()).map_or(&[][..], Vec::as_slice);
+        let own = rationales
+            .get(example.id.as_str())
+            .map_or(&[][..], Vec::as_slice);
         let right = own.iter().filter(|r| is_right(example, r));
         let reasoned = right.take(RATIONALES).map(|r| {
-            vec![template.reasoned(&r.text), template.answered(&example.label)]
+            vec![
+                template.reasoned(&r.text),
+                template.answered(&example.label),
+            ]
         });
         let others = labels.iter().map(|label| template.answered_at_once(label));
         let groups = [vec![at_once], reasoned.collect(), others.collect()];
         let length = |pieces: &Vec<String>| -> usize {
-            pieces.iter().map(|piece| model.completion_tokens(piece)).sum()
+            pieces
+                .iter()
+                .map(|piece| model.completion_tokens(piece))
+                .sum()
         };
         let context = model.context_tokens();
         let longest = groups.iter().flatten().map(length).max().unwrap_or(0);
@@ -105,12 +115,17 @@ pub(super) fn measure(
         plans.push((example, labels, places));
     }
     let said = model.score(&asks, observe)?;
-    let tokens = |at: usize| said[at].last().into_iter().flatten().map(|t| t.log_probability);
+    let tokens = |at: usize| {
+        let answer = said[at].as_deref().unwrap_or(&[]).last();
+        answer.into_iter().flatten().map(|t| t.log_probability)
+    };
     let mean = |at: &usize| ln_ppl(tokens(*at)).map(|ln_ppl| -ln_ppl);
     let mut all = Measures::new();
     for (example, labels, places) in plans {
         let given: Vec<f64> = places[1].iter().filter_map(mean).collect();
-        let sums = places[2].iter().map(|at| tokens(*at).map(f64::from).sum::<f64>());
+        let sums = places[2]
+            .iter()
+            .map(|at| tokens(*at).map(f64::from).sum::<f64>());
         let sums: Vec<f64> = sums.collect();
         let gold = labels.iter().position(|label| *label == example.label);
         let is_likeliest = |gold: usize| sums.iter().all(|sum| *sum <= sums[gold]);

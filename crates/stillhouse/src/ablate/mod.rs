@@ -100,7 +100,10 @@ pub fn ablate(
     };
     fs::create_folder(&folder)?;
     fs::write_json(&folder.join("ablation.json"), &ablation)?;
-    for (name, form) in [("ablation.md", Form::Markdown), ("ablation.html", Form::Html)] {
+    for (name, form) in [
+        ("ablation.md", Form::Markdown),
+        ("ablation.html", Form::Html),
+    ] {
         fs::write(&folder.join(name), show(&ablation, form))?;
     }
     Ok(Ablated { ablation, folder })
