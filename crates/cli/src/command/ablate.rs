@@ -1,6 +1,7 @@
 //! `stillhouse ablate RUN.toml...`.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use stillhouse::ablate::{AblateOptions, Budget, Complexity, Form, ablate, show};
@@ -12,7 +13,7 @@ use crate::progress::{Progress, print, say};
 
 /// Compares selectors, and prints the table.
 pub(crate) fn run(args: &Ablate) -> anyhow::Result<()> {
-    let load = |path| Config::load(path, &args.set);
+    let load = |path: &PathBuf| Config::load(path, &args.set);
     let configs: Vec<Config> = args.configs.iter().map(load).collect::<Result<_, _>>()?;
     let options = AblateOptions {
         select: args.select.clone(),
