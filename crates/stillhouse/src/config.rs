@@ -179,6 +179,7 @@ mod tests {
             "path",
             "samples",
             "patience",
+            "adapter",
             "context_tokens",
             "base_url",
             "model",
@@ -205,6 +206,9 @@ mod tests {
             "semantic",
             "requests_per_minute",
             "tokens_per_minute",
+            "budget",
+            "scorer",
+            "scores",
         ] {
             assert!(
                 DEFAULT.contains(&format!("\n# {key} = ")),

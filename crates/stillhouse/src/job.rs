@@ -28,6 +28,7 @@ pub(crate) struct Job<'a> {
     /// Name and hash of the dataset file.
     pub(crate) dataset_file: (String, String),
     base: OnceCell<Found>,
+    scorer: OnceCell<Found>,
     encoder: OnceCell<Found>,
     judge: OnceCell<Found>,
     teacher: OnceCell<Found>,
@@ -52,7 +53,7 @@ impl<'a> Job<'a> {
         dataset.check(&path)?;
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
-        let [base, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
+        let [base, scorer, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -61,6 +62,7 @@ impl<'a> Job<'a> {
             given,
             dataset_file,
             base,
+            scorer,
             encoder,
             judge,
             teacher,
@@ -118,13 +120,45 @@ impl<'a> Job<'a> {
         }))
     }
 
-    /// The base model's identity as a stage input: its fingerprint, or its absence.
+    /// The base model's identity as a stage input: its fingerprint, or its absence, and that of the
+    /// adapter that it has from the beginning.
     pub(crate) fn base_input(&self, observe: &mut Observer<'_>) -> Result<(String, String)> {
-        let hash = match self.config.student.init {
+        let mut hash = match self.config.student.init {
             Init::Pretrained => self.base(observe)?.fingerprint.clone(),
             Init::Random => "random".into(),
         };
+        if let Some(folder) = self.adapter() {
+            let whole = format!("{hash} {}", fs::sha256_of_tree(&folder)?);
+            hash = fs::sha256_of(whole.as_bytes());
+        }
         Ok(("base model".into(), hash))
+    }
+
+    /// The folder of the adapter that the student has from the beginning.
+    fn adapter(&self) -> Option<PathBuf> {
+        let folder = self.config.student.adapter.as_ref()?;
+        Some(self.given.locate(folder))
+    }
+
+    /// The identity of the model whose likelihoods select.
+    pub(crate) fn scorer_input(&self, observe: &mut Observer<'_>) -> Result<(String, String)> {
+        match &self.config.select.scorer {
+            Some(name) => {
+                let found = self.find(&self.scorer, name, observe)?;
+                Ok(("scorer".into(), found.fingerprint.clone()))
+            }
+            None => self.base_input(observe),
+        }
+    }
+
+    /// The model whose likelihoods select: another one, or the student before any training.
+    pub(crate) fn scorer(&self, examples: &[Example], observe: &mut Observer<'_>) -> Result<Model> {
+        match &self.config.select.scorer {
+            Some(name) => Ok(Model::load(
+                &self.find(&self.scorer, name, observe)?.folder,
+            )?),
+            None => self.untrained(examples, observe),
+        }
     }
 
     /// The student before any training: the base model, or random weights with a tokenizer
@@ -135,7 +169,12 @@ impl<'a> Job<'a> {
         observe: &mut Observer<'_>,
     ) -> Result<Model> {
         let mut model = match self.config.student.init {
-            Init::Pretrained => Model::load(&self.base(observe)?.folder)?,
+            Init::Pretrained => {
+                let folder = &self.base(observe)?.folder;
+                let mut model = Model::load_at_rest(folder, self.config.student.train.at_rest())?;
+                model.set_name(&self.config.student.model);
+                model
+            }
             Init::Random => {
                 let train = examples.iter().filter(|e| e.split == Split::Train);
                 let texts: Vec<String> = train
@@ -150,6 +189,9 @@ impl<'a> Job<'a> {
         };
         if let Some(tokens) = self.config.student.context_tokens {
             model.limit_context(tokens);
+        }
+        if let Some(folder) = self.adapter() {
+            model = model.with_adapter(&folder)?;
         }
         Ok(model)
     }

@@ -43,7 +43,11 @@ pub(crate) fn weight(packed: &Packed) -> f64 {
 /// The mean loss over all supervised tokens of the micro-batches, and its gradient, as training
 /// computes them.
 #[cfg(test)]
-pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, Gradient) {
+pub(crate) fn loss_and_gradient(
+    network: &Network,
+    packed: &[Packed],
+    dropout: Option<ops::Dropout>,
+) -> (f64, Gradient) {
     let objectives = crate::objective::Objectives::default();
     let passes = packed.iter().cloned().map(crate::objective::Pass::plain);
     let aims = crate::objective::Aims {
@@ -52,7 +56,7 @@ pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, G
         projection: None,
         recompute: false,
     };
-    let outcome = aims.loss_and_gradient(network, &passes.collect::<Vec<_>>());
+    let outcome = aims.loss_and_gradient(network, &passes.collect::<Vec<_>>(), dropout);
     (outcome.loss, outcome.gradient)
 }
 
@@ -100,9 +104,9 @@ mod tests {
         let network = model.network.tracked();
         let shared = batch::pack(&sequences, most);
         assert!(shared[0].shared.is_some());
-        let (loss, gradient) = loss_and_gradient(&network, &shared);
+        let (loss, gradient) = loss_and_gradient(&network, &shared, None);
         let apart = batch::pack_apart(&sequences, most);
-        let (expected_loss, expected) = loss_and_gradient(&network, &apart);
+        let (expected_loss, expected) = loss_and_gradient(&network, &apart, None);
         assert!((loss - expected_loss).abs() < 1e-6 * expected_loss);
         for (found, expected) in gradient.values().iter().zip(expected.values()) {
             let [found, expected] =

@@ -4,12 +4,17 @@
 //! every trained tensor receives a gradient, and stops where a number is not finite.
 //! It can be stopped at every step, killed at every moment, and goes on bit for bit.
 
+mod introduce;
+mod material;
+mod resting;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
+use stillhouse_core::random::hash;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
@@ -19,16 +24,14 @@ use crate::error::{Error, Result};
 use crate::loss::mean_loss;
 use crate::model::Model;
 use crate::objective::{self, Aims, Outcome, Pass, Unit};
-use crate::ops::{self, AdamwStep};
-use crate::optimizer::{Optimizer, trained};
 
-mod introduce;
-mod material;
+use crate::ops::{self, AdamwStep, Dropout};
+use crate::optimizer::{Optimizer, trained};
 
 use self::material::Data;
 pub use self::material::{Judge, Material};
 use crate::options::count;
-pub use crate::options::{Criterion, Method, Precision, TrainOptions};
+pub use crate::options::{Base, Criterion, Method, Precision, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -158,18 +161,30 @@ impl<'a> Training<'a> {
         match options.method {
             Method::Full => {
                 model = model.merged();
+                if let Some(parameter) = resting::weights(&model).next() {
+                    let what = format!(
+                        "{} rests in few bytes and cannot be trained; load the model in f32",
+                        parameter.name
+                    );
+                    return Err(Error::option("student.train.method", what));
+                }
                 for parameter in model.network.parameters_mut() {
                     parameter.is_trained = true;
                 }
             }
-            Method::Lora if model.lora.is_some() => {
-                let text = "training goes on with the model's own adapter".to_owned();
-                tell(observe, Event::Note { text })?;
-            }
-            Method::Lora => {
-                adapter::attach(&mut model.network, &options.lora, seed);
-                model.lora = Some(options.lora.clone());
-            }
+            Method::Lora => match &mut model.lora {
+                Some(lora) => {
+                    lora.dropout = options.lora.dropout;
+                    let text = format!(
+                        "training goes on with the model's own adapter: r {}, alpha {}",
+                        lora.r, lora.alpha
+                    );
+                    tell(observe, Event::Note { text })?;
+                }
+                none => {
+                    *none = Some(adapter::attach(&mut model.network, &options.lora, seed)?);
+                }
+            },
         }
         let mut projection = None;
         if options.objectives.semantic.is_some() {
@@ -297,14 +312,12 @@ impl<'a> Training<'a> {
         let options = self.options;
         let most = options.micro_batch_tokens;
         // Where a draw of chance differs from row to row (dropout), items must be read apart.
-        let passes = Pass::pack(
-            self.units_of(step),
-            most,
-            options.share_prompts,
-            &options.objectives,
-        );
+        let dropout = self.dropout(step);
+        let shares = options.share_prompts && dropout.is_none();
+        let passes = Pass::pack(self.units_of(step), most, shares, &options.objectives);
         let outcome = ops::with_precision(options.precision.here(), || {
-            self.aims.loss_and_gradient(&self.model.network, &passes)
+            self.aims
+                .loss_and_gradient(&self.model.network, &passes, dropout)
         });
         let Outcome {
             loss,
@@ -349,6 +362,15 @@ impl<'a> Training<'a> {
             tokens: packed().map(Packed::n_tokens).sum(),
             supervised_tokens: supervised.sum(),
         })
+    }
+
+    /// What branches drop in one step: by the seed and the step, so that a training that goes on
+    /// drops the same.
+    fn dropout(&self, step: usize) -> Option<Dropout> {
+        let rate = self.options.lora.dropout as f32;
+        let key = || hash(format!("dropout in step {step}").as_bytes(), self.seed);
+        let is_on = self.options.method == Method::Lora && rate > 0.0;
+        is_on.then(|| Dropout { rate, key: key() })
     }
 
     /// Every trained tensor must receive a finite gradient, and in the first step one that is not
@@ -552,6 +574,9 @@ impl<'a> Training<'a> {
         }
         fs::remove(&self.folder.join(other))?;
         fs::rename(&part, &self.folder.join(name))?;
+        if self.options.method == Method::Lora && self.options.merge {
+            self.save_merged(other, observe)?;
+        }
         self.log.sync()?;
         checkpoint::remove(self.folder)?;
         tell(

@@ -12,10 +12,11 @@ use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
 use stillhouse_student::Model;
 use stillhouse_student::language::perplexity;
-use stillhouse_student::train::{Criterion, Material, train_with};
+use stillhouse_student::train::{Criterion, Material, Method, train_with};
 
 use crate::error::Result;
 use crate::job::{self, Job};
+use crate::memory;
 use crate::stage::{generate, options, trained_name};
 
 pub(crate) use self::lessons::check_order;
@@ -107,7 +108,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         validation_hints: &lessons.validation.hints,
         teacher,
         judge,
-        memory: Some(&memory),
+        memory: Some(&held_memory),
     };
     let (seed, clock) = (job.config.seed, job.world.clock);
     let trained = train_with(model, material, options, seed, folder, clock, observe)?;
@@ -122,17 +123,23 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "general_perplexity": { "before": perplexity_before, "after": perplexity_after },
         "precision": trained.precision,
         "items": { "train": lessons.train.items.len(), "validation": lessons.validation.items.len() },
+        "memory": memory::estimate(job, observe)?,
         "evidence_dropped": lessons.evidence_dropped,
         "too_long": lessons.too_long,
     });
+    let mut names = vec![trained_name(job), "steps.jsonl"];
+    let options = &job.config.student.train;
+    if options.method == Method::Lora && options.merge {
+        names.push("model");
+    }
     Ok(Outputs {
         facts,
-        ..Outputs::of([trained_name(job), "steps.jsonl"])
+        ..Outputs::of(names)
     })
 }
 
 /// Bytes of memory that this process holds, where the system says so.
-fn memory() -> Option<u64> {
+fn held_memory() -> Option<u64> {
     let status = fs::read_text(Path::new("/proc/self/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -11,7 +11,7 @@ use crate::batch::{self, Packed};
 use crate::loss;
 use crate::model::Model;
 use crate::network::Network;
-use crate::ops;
+use crate::ops::{self, Dropout};
 use crate::optimizer::Gradient;
 use crate::recompute;
 use crate::shared::Count;
@@ -154,12 +154,22 @@ struct Term {
 }
 
 impl Aims<'_> {
-    /// The weighted sum of all objectives over an update, and its gradient.
-    pub(crate) fn loss_and_gradient(&self, network: &Network, passes: &[Pass<'_>]) -> Outcome {
+    /// The weighted sum of all objectives over an update, and its gradient; each pass drops other
+    /// entries.
+    pub(crate) fn loss_and_gradient(
+        &self,
+        network: &Network,
+        passes: &[Pass<'_>],
+        dropout: Option<Dropout>,
+    ) -> Outcome {
         let totals = self.totals(passes);
         let mut whole: Option<Outcome> = None;
-        for pass in passes {
-            let part = self.backward(network, pass, &totals);
+        for (number, pass) in passes.iter().enumerate() {
+            let dropout = dropout.map(|all| all.of(&format!("micro-batch {number}")));
+            let part = match dropout {
+                Some(dropout) => self.backward(&network.dropping(dropout), pass, &totals),
+                None => self.backward(network, pass, &totals),
+            };
             whole = Some(match whole {
                 None => part,
                 Some(sum) => sum.add(part),

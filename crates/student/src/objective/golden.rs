@@ -153,7 +153,7 @@ fn check(name: &str, case: &Case, tensors: &BTreeMap<String, Array>, most: usize
     let network = model.network.tracked();
     let passes = Pass::pack(&units, most, true, objectives);
     assert_eq!(passes.len(), if most == 1 { units.len() } else { 1 });
-    let outcome = aims.loss_and_gradient(&network, &passes);
+    let outcome = aims.loss_and_gradient(&network, &passes, None);
     let near =
         |found: f64, expected: f64| (found - expected).abs() < 1e-5 * expected.abs().max(0.1);
     assert!(

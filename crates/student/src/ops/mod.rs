@@ -13,7 +13,9 @@ mod bridge;
 mod cache;
 pub mod composed;
 mod divergence;
+mod dropout;
 mod embedding;
+mod frozen;
 mod gate;
 mod head;
 mod layout;
@@ -32,11 +34,13 @@ pub use cache::{KvCache, attend_cached};
 pub use divergence::{
     Divergence, Known, States, head_divergence, head_known, head_likelihoods,
 };
+pub use dropout::Dropout;
 pub use embedding::embedding;
+pub use frozen::{AtRest, Freezing, Frozen, Weight, through, through_rows};
 pub use gate::{Activation, activate, gated};
 pub use head::{Head, Loss, Scored, head_logits, head_loss, head_rows, head_scores};
 pub use layout::{Heads, Layout};
-pub use linear::{linear, lora_linear};
+pub use linear::{Branch, linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
 pub use precision::{Precision, fastest_precision, with_precision};
 pub use relative::{Buckets, Pairs, RelativeBias, relative_attention};

@@ -7,7 +7,7 @@ use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::record::Step;
 
-use super::Training;
+use super::{Training, resting};
 use crate::batch::Sequence;
 use crate::error::{Error, Result};
 use crate::optimizer::trained;
@@ -30,6 +30,9 @@ impl Training<'_> {
             self.options.precision.name_here(),
         );
         tell(observe, Event::Note { text })?;
+        if let Some(text) = resting::note(&self.model) {
+            tell(observe, Event::Note { text })?;
+        }
         let text = format!(
             "one item, its trained tokens between « and »: {}",
             self.marked(&self.data.train[0][0].sequence)
