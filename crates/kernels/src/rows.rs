@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::level::arch;
 use crate::math::{LANES, sum};
 
 /// Rows that share one reading of the weight.
@@ -25,7 +25,7 @@ const TASK: usize = 64;
 pub fn multiply(x: &[f32], weight: &[f32], size_in: usize) -> Vec<f32> {
     assert_eq!(weight.len() % size_in, 0, "whole rows of the weight");
     by_rows(x, size_in, weight.len() / size_in, |rows, y, n| {
-        Arch::new().dispatch(|| {
+        arch().dispatch(|| {
             let weight = weight[rows.start * size_in..].chunks_exact(size_in);
             for (y, w) in y.chunks_exact_mut(n).zip(weight) {
                 row_of_weight(x, w, y);
@@ -48,7 +48,7 @@ pub(crate) fn multiply_with(
         let mut weight = vec![0.0; size_in];
         for (row, y) in rows.zip(y.chunks_exact_mut(n)) {
             write_row(row, &mut weight);
-            Arch::new().dispatch(|| row_of_weight(x, &weight, y));
+            arch().dispatch(|| row_of_weight(x, &weight, y));
         }
     })
 }
