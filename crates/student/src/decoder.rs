@@ -11,7 +11,7 @@ use stillhouse_core::random::Random;
 
 use crate::config::Config;
 use crate::ops::{self, Attention, Heads, KvCache, Layout, Rope};
-use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
+use crate::parameter::{self, Linear, Parameter, Plan, Product};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
@@ -38,9 +38,6 @@ pub(crate) struct Decoder {
     head: usize,
     rope: Rope,
 }
-
-/// [`ops::linear`] or its twin for generation.
-type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
 
 impl Layer {
     fn plan(plan: &mut Plan, config: &Config, index: usize) -> Self {
@@ -83,19 +80,8 @@ impl Decoder {
         } else {
             plan.add("lm_head.weight".to_owned(), matrix)
         };
-        let mut arrays = arrays(&plan.0)?;
-        let device = device();
-        let parameters = plan.0.into_iter().map(|(name, _)| {
-            let array = arrays
-                .remove(&name)
-                .expect("every planned tensor was given");
-            Parameter {
-                value: Value::new(array, &device),
-                name,
-                is_trained: false,
-            }
-        });
-        let parameters = parameters.collect();
+        let arrays = arrays(&plan.0)?;
+        let parameters = plan.parameters(arrays);
         let rope = Rope::new(&config.frequencies(), config.context);
         Ok(Self {
             config,
@@ -149,24 +135,6 @@ impl Decoder {
             } = layer;
             [q, k, v, o, gate, up, down]
         })
-    }
-
-    /// The same decoder without gradients; it shares the values.
-    pub(crate) fn plain(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().plain())
-    }
-
-    /// The same decoder ready to be trained; it shares the values.
-    pub(crate) fn tracked(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
-    }
-
-    fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
-        let mut decoder = self.clone();
-        for parameter in &mut decoder.parameters {
-            parameter.value = value(parameter);
-        }
-        decoder
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
@@ -228,14 +196,7 @@ impl Decoder {
     }
 
     fn linear(&self, x: &Tensor<2>, linear: &Linear, product: Product) -> Tensor<2> {
-        let (x, weight) = (x.clone(), self.matrix(linear.weight));
-        let bias = linear.bias.map(|at| self.vector(at));
-        match linear.lora {
-            Some(Lora { a, b, scale }) => {
-                ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
-            }
-            None => product(x, weight, bias),
-        }
+        parameter::linear(&self.parameters, x, linear, product)
     }
 
     fn norm(&self, x: Tensor<2>, weight: usize) -> Tensor<2> {
@@ -261,17 +222,11 @@ impl Decoder {
         Attention::new(self.heads(), scale)
     }
 
-    pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {
-        match &self.parameters[at].value {
-            Value::Matrix(tensor) => tensor,
-            Value::Vector(_) => unreachable!("{} is a matrix", self.parameters[at].name),
-        }
+    fn matrix(&self, at: usize) -> &Tensor<2> {
+        self.parameters[at].matrix()
     }
 
     fn vector(&self, at: usize) -> &Tensor<1> {
-        match &self.parameters[at].value {
-            Value::Vector(tensor) => tensor,
-            Value::Matrix(_) => unreachable!("{} is a vector", self.parameters[at].name),
-        }
+        self.parameters[at].vector()
     }
 }

@@ -11,11 +11,11 @@ use serde_json::Value as Json;
 
 use stillhouse_core::fs;
 
-use crate::batch::{self, Item, LossOn, Sequence};
+use crate::batch::{self, Item, LossOn, Packed, Sequence};
 use crate::generate::{GenerateOptions, generate};
 use crate::loss;
 use crate::model::Model;
-use crate::ops::{self, AdamwStep, Layout};
+use crate::ops::{self, AdamwStep};
 use crate::optimizer::{Gradient, Optimizer, trained};
 use crate::score::log_likelihood;
 use crate::weights::{self, Array};
@@ -104,11 +104,8 @@ fn tokens_and_logits_agree() {
         }
         let mut tokens = sequences[0].tokens.clone();
         tokens.push(2);
-        let states = case
-            .model
-            .decoder
-            .states(&tokens, &Layout::new(&[tokens.len()]));
-        let logits = Array::of(&ops::head_logits(states, case.model.decoder.head()));
+        let states = case.model.network.states(&Packed::alone(tokens));
+        let logits = Array::of(&ops::head_logits(states, case.model.network.head()));
         let every = case.json["logits_every"].as_u64().unwrap() as usize;
         let kept = logits
             .values
@@ -125,7 +122,7 @@ fn losses_agree() {
     for name in CASES {
         let case = case(name);
         let loss = |loss_on| {
-            loss::mean_loss(&case.model.decoder, &sequences(&case, loss_on), 4096).unwrap()
+            loss::mean_loss(&case.model.network, &sequences(&case, loss_on), 4096).unwrap()
         };
         assert_close(
             loss(LossOn::Completion),
@@ -142,8 +139,8 @@ fn every_gradient_and_three_steps_of_full_training_agree() {
     for name in CASES {
         let mut case = case(name);
         case.model
-            .decoder
-            .parameters
+            .network
+            .parameters_mut()
             .iter_mut()
             .for_each(|p| p.is_trained = true);
         check_training(&mut case, "full", 4096);
@@ -166,8 +163,8 @@ fn every_gradient_and_three_steps_of_lora_agree() {
 fn micro_batches_add_up_to_the_same_update() {
     let mut case = case("tied");
     case.model
-        .decoder
-        .parameters
+        .network
+        .parameters_mut()
         .iter_mut()
         .for_each(|p| p.is_trained = true);
     check_training(&mut case, "full", 1);
@@ -176,15 +173,15 @@ fn micro_batches_add_up_to_the_same_update() {
 fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
     let sequences = sequences(case, LossOn::Completion);
     let packed = batch::pack(&sequences, micro_batch_tokens);
-    let decoder = &mut case.model.decoder;
-    *decoder = decoder.tracked();
-    let mut optimizer = Optimizer::new(&decoder.parameters);
+    let network = &mut case.model.network;
+    *network = network.tracked();
+    let mut optimizer = Optimizer::new(network.parameters());
     for step in 0..3 {
-        let (loss, gradient) = loss::loss_and_gradient(decoder, &packed);
+        let (loss, gradient) = loss::loss_and_gradient(network, &packed);
         let golden = &case.json[method];
         assert_close(loss, &golden["losses"][step], 1e-5, method);
         if step == 0 {
-            check_gradients(&gradient, decoder, &case.tensors, method);
+            check_gradients(&gradient, network, &case.tensors, method);
         }
         let norm = gradient
             .squared_norms()
@@ -202,9 +199,9 @@ fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
             grad_scale: (1.0 / (norm + 1e-6)).min(1.0) as f32,
             ..AdamwStep::default()
         };
-        optimizer.update(&mut decoder.parameters, gradient, &adamw);
+        optimizer.update(network.parameters_mut(), gradient, &adamw);
     }
-    for parameter in trained(&decoder.parameters) {
+    for parameter in trained(network.parameters()) {
         let expected = &case.tensors[&format!("{method}.after.{}", parameter.name)];
         // AdamW divides by the gradient's size: where a gradient is near its rounding error, so is
         // the update's, hence the wider bound.
@@ -215,7 +212,7 @@ fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
 
 fn check_gradients(
     gradient: &Gradient,
-    decoder: &crate::decoder::Decoder,
+    network: &crate::network::Network,
     tensors: &BTreeMap<String, Array>,
     method: &str,
 ) {
@@ -228,7 +225,7 @@ fn check_gradients(
         expected,
         "as many trained tensors as `PyTorch` has"
     );
-    for (parameter, value) in trained(&decoder.parameters).zip(gradient.values()) {
+    for (parameter, value) in trained(network.parameters()).zip(gradient.values()) {
         let found = value.as_ref().expect("a gradient arrives").to_array();
         let expected = &tensors[&format!("{method}.gradient.{}", parameter.name)];
         assert_eq!(found.shape, expected.shape, "{}", parameter.name);
@@ -297,7 +294,7 @@ fn the_likelihood_of_a_completion_is_its_loss() {
         );
         let mut sequence = sequence;
         *sequence.targets.last_mut().unwrap() = None;
-        let loss = loss::mean_loss(&case.model.decoder, &[sequence], 4096).unwrap();
+        let loss = loss::mean_loss(&case.model.network, &[sequence], 4096).unwrap();
         assert!((found.perplexity().unwrap().ln() - loss).abs() < 1e-6);
     }
 }
@@ -316,8 +313,8 @@ fn an_adapter_survives_saving_and_merging() {
     assert_eq!(again.lora, adapted.lora);
     let logits = |model: &Model| {
         let tokens = model.tokenizer().prompt("Claim: ice floats.");
-        let states = model.decoder.states(&tokens, &Layout::new(&[tokens.len()]));
-        Array::of(&ops::head_logits(states, model.decoder.head())).values
+        let states = model.network.states(&Packed::alone(tokens));
+        Array::of(&ops::head_logits(states, model.network.head())).values
     };
     assert_eq!(logits(&again), logits(&adapted));
     let worst = difference(&logits(&adapted.merged()), &logits(&adapted));

@@ -21,6 +21,7 @@ pub mod generate;
 mod golden;
 mod loss;
 mod model;
+mod network;
 pub mod ops;
 pub mod optimizer;
 mod options;

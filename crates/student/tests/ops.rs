@@ -221,35 +221,85 @@ fn frequencies(half: usize) -> Vec<f32> {
         .collect()
 }
 
-#[test]
-fn attention_and_its_gradients() {
-    let check_one = |shape: Heads, half, lengths: &[usize]| {
-        let layout = Layout::new(lengths);
-        let rope = Rope::new(&frequencies(half), layout.longest());
-        let n = layout.tokens();
-        let kv = [n, shape.kv_size()];
-        check(
-            &format!("attention {shape:?} {lengths:?}"),
-            &[[n, shape.query_size()], kv, kv],
-            &|t| {
-                let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
-                ops::attention(q, k, v, &rope, &layout, &Attention::new(shape, 0.5))
-            },
-            &|t| {
-                let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
-                composed::attention(q, k, v, &rope, &layout, &Attention::new(shape, 0.5))
-            },
-        );
-    };
-    let heads = |heads, kv_heads, head_size| Heads {
+fn heads(heads: usize, kv_heads: usize, head_size: usize) -> Heads {
+    Heads {
         heads,
         kv_heads,
         head_size,
+    }
+}
+
+#[track_caller]
+fn check_attention(how: Attention, half: usize, layout: &Layout) {
+    let rope = Rope::new(&frequencies(half), layout.longest());
+    let (n, shape) = (layout.tokens(), how.heads);
+    let kv = [n, shape.kv_size()];
+    check(
+        &format!("attention {how:?} {layout:?}"),
+        &[[n, shape.query_size()], kv, kv],
+        &|t| {
+            let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
+            ops::attention(q, k, v, &rope, layout, &how)
+        },
+        &|t| {
+            let [q, k, v] = [t[0].clone(), t[1].clone(), t[2].clone()];
+            composed::attention(q, k, v, &rope, layout, &how)
+        },
+    );
+}
+
+#[test]
+fn attention_and_its_gradients() {
+    let check = |shape, half, lengths: &[usize]| {
+        check_attention(Attention::new(shape, 0.5), half, &Layout::new(lengths));
     };
-    check_one(heads(2, 1, 4), 2, &[3]);
-    check_one(heads(4, 2, 16), 8, &[1, 5, 2]);
-    check_one(heads(3, 3, 6), 2, &[9, 4]);
-    check_one(heads(4, 2, 32), 16, &[70, 1, 131]);
+    check(heads(2, 1, 4), 2, &[3]);
+    check(heads(4, 2, 16), 8, &[1, 5, 2]);
+    check(heads(3, 3, 6), 2, &[9, 4]);
+    check(heads(4, 2, 32), 16, &[70, 1, 131]);
+}
+
+#[test]
+fn attention_with_a_window_or_a_cap_and_its_gradients() {
+    let check = |window, soft_cap, layout: Layout| {
+        let how = Attention {
+            window,
+            soft_cap,
+            ..Attention::new(heads(4, 2, 16), 0.7)
+        };
+        check_attention(how, 4, &layout);
+    };
+    check(Some(2), None, Layout::new(&[4]));
+    check(Some(3), None, Layout::new(&[2, 9]));
+    check(Some(70), None, Layout::new(&[65, 200]));
+    check(None, Some(0.8), Layout::new(&[9, 70]));
+    check(Some(40), Some(0.8), Layout::new(&[9, 130]));
+    let tree = [(None, 70), (Some(0), 3), (Some(0), 66), (Some(2), 5)];
+    check(Some(20), Some(0.8), Layout::tree(&tree));
+}
+
+#[test]
+fn attention_of_sequences_that_go_on_from_others_and_its_gradients() {
+    let check = |parts: &[(Option<usize>, usize)]| {
+        let how = Attention::new(heads(4, 2, 16), 0.5);
+        check_attention(how, 8, &Layout::tree(parts));
+    };
+    check(&[(None, 3), (Some(0), 2), (Some(0), 4)]);
+    check(&[
+        (None, 3),
+        (Some(0), 0),
+        (None, 2),
+        (Some(2), 4),
+        (Some(3), 1),
+        (Some(2), 2),
+    ]);
+    check(&[
+        (None, 67),
+        (Some(0), 70),
+        (Some(1), 66),
+        (Some(0), 3),
+        (Some(1), 130),
+    ]);
 }
 
 #[test]
@@ -405,11 +455,17 @@ fn log_likelihoods_are_the_terms_of_the_loss() {
 
 #[test]
 fn a_cache_read_piece_by_piece_equals_one_pass() {
-    let shape = Heads {
-        heads: 4,
-        kv_heads: 2,
-        head_size: 8,
-    };
+    let how = Attention::new(heads(4, 2, 8), 0.3);
+    check_cache(how);
+    check_cache(Attention {
+        window: Some(7),
+        soft_cap: Some(0.5),
+        ..how
+    });
+}
+
+fn check_cache(how: Attention) {
+    let shape = how.heads;
     let rope = Rope::new(&frequencies(4), 100);
     let lengths = [90, 5, 17];
     let layout = Layout::new(&lengths);
@@ -419,14 +475,7 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
             [layout.tokens(), width],
         )
     });
-    let whole = composed::attention(
-        q.clone(),
-        k.clone(),
-        v.clone(),
-        &rope,
-        &layout,
-        &Attention::new(shape, 0.3),
-    );
+    let whole = composed::attention(q.clone(), k.clone(), v.clone(), &rope, &layout, &how);
     let mut cache = KvCache::new(2, 4, shape);
     let slots = [2, 0, 3];
     let mut pieces: Vec<Vec<Tensor<2>>> = vec![Vec::new(); 3];
@@ -458,7 +507,7 @@ fn a_cache_read_piece_by_piece_equals_one_pass() {
             &slots,
             &mut cache,
             1,
-            &Attention::new(shape, 0.3),
+            &how,
         );
         let mut start = 0;
         for (&i, &n) in active.iter().zip(&new) {

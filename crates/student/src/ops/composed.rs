@@ -50,33 +50,42 @@ pub fn attention(
     layout: &Layout,
     how: &Attention,
 ) -> Tensor<2> {
-    let outputs = layout.sequences().filter(|rows| !rows.is_empty());
-    let outputs = outputs.map(|rows| {
-        let of = |x: &Tensor<2>| x.clone().slice([rows.clone()]);
-        attend_one(of(&q), of(&k), of(&v), rope, how)
+    let sequences = (0..layout.n_sequences()).filter(|&index| !layout.sequence(index).is_empty());
+    let outputs = sequences.map(|index| {
+        let own = |x: &Tensor<2>| x.clone().slice([layout.sequence(index)]);
+        let seen = |x: &Tensor<2>| {
+            let parts = layout.chain(index).into_iter().map(|i| layout.sequence(i));
+            let parts = parts.filter(|rows| !rows.is_empty());
+            Tensor::cat(parts.map(|rows| x.clone().slice([rows])).collect(), 0)
+        };
+        attend_one(own(&q), seen(&k), seen(&v), rope, how)
     });
     Tensor::cat(outputs.collect(), 0)
 }
 
-/// Causal attention within one sequence.
+/// Causal attention of the last rows of one sequence to all of it.
 fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Attention) -> Tensor<2> {
-    let (time, shape) = (q.dims()[0], how.heads);
+    let (time, width, shape) = (q.dims()[0], k.dims()[0], how.heads);
+    let before = width - time;
     let (kv_heads, size) = (shape.kv_heads, shape.head_size);
     let group = shape.heads / kv_heads;
-    // [time, heads * size] -> [heads, time, size]
-    let split = |x: Tensor<2>, heads| x.reshape([time, heads, size]).swap_dims(0, 1);
+    // [rows, heads * size] -> [heads, rows, size]
+    let split = |x: Tensor<2>, heads| {
+        let rows = x.dims()[0];
+        x.reshape([rows, heads, size]).swap_dims(0, 1)
+    };
     let shared = |x: Tensor<3>| -> Tensor<3> {
         x.unsqueeze_dim::<4>(1)
-            .expand([kv_heads, group, time, size])
-            .reshape([shape.heads, time, size])
+            .expand([kv_heads, group, width, size])
+            .reshape([shape.heads, width, size])
     };
-    let q = rotate(&split(q, shape.heads), rope);
-    let k = shared(rotate(&split(k, kv_heads), rope));
+    let q = rotate(&split(q, shape.heads), before, rope);
+    let k = shared(rotate(&split(k, kv_heads), 0, rope));
     let v = shared(split(v, kv_heads));
-    let ones = Tensor::<2, Int>::ones([time, time], &q.device());
-    let mut hidden = ones.clone().triu(1).bool();
+    let ones = Tensor::<2, Int>::ones([time, width], &q.device());
+    let mut hidden = ones.clone().triu(1 + before as i64).bool();
     if let Some(window) = how.window {
-        hidden = hidden.bool_or(ones.tril(-(window as i64)).bool());
+        hidden = hidden.bool_or(ones.tril(before as i64 - window as i64).bool());
     }
     let mut scores = q.matmul(k.swap_dims(1, 2)) * how.scale;
     if let Some(cap) = how.soft_cap {
@@ -87,12 +96,13 @@ fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Atten
     mixed.swap_dims(0, 1).reshape([time, shape.query_size()])
 }
 
-/// Rotates each row of `[heads, time, size]` by its position's angles.
-fn rotate(x: &Tensor<3>, rope: &Rope) -> Tensor<3> {
+/// Rotates each row of `[heads, time, size]` by the angles of its position, the first row's being `first`.
+fn rotate(x: &Tensor<3>, first: usize, rope: &Rope) -> Tensor<3> {
     let [heads, time, size] = x.dims();
     let half = rope.half();
     let table = |values: &[f32]| {
-        let data = TensorData::new(values[..time * half].to_vec(), [1, time, half]);
+        let rows = values[first * half..(first + time) * half].to_vec();
+        let data = TensorData::new(rows, [1, time, half]);
         Tensor::<3>::from_data(data, &x.device())
     };
     let (cos, sin) = (table(rope.cos()), table(rope.sin()));
