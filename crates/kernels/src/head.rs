@@ -6,8 +6,8 @@ use crate::gemm::{Matrix, MatrixMut, Precision, Put, multiply_in};
 use crate::math::{exponentiate, highest};
 use crate::vectorised::vectorised;
 
-/// Logits that exist at one time, about: 32 MB.
-const LOGITS: usize = 1 << 23;
+/// Logits that exist at one time, about: 64 MB.
+const LOGITS: usize = 1 << 24;
 
 /// A head and the rows it is asked about, all of which have a target.
 #[derive(Clone, Copy, Debug)]

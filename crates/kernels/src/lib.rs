@@ -17,6 +17,7 @@ pub mod gemm;
 pub mod head;
 pub mod layer_norm;
 pub mod level;
+pub mod lora;
 mod math;
 pub mod norm;
 pub mod packed;

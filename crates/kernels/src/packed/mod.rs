@@ -182,14 +182,20 @@ thread_local! {
 /// Left sides whose memory is kept.
 const SPARES: usize = 2;
 
+/// Lines of panels that are multiplied before the output is visited, and panels that are packed at one time: together half of a level 2 cache of 1 MB.
+const LINES: usize = 1024;
+const TOGETHER: usize = 4;
+
 impl Drop for Left {
     fn drop(&mut self) {
         let panels = std::mem::take(&mut self.panels);
         // Where the thread ends, nothing is kept.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            if spare.len() < SPARES {
-                spare.push(panels);
+            spare.push(panels);
+            if spare.len() > SPARES {
+                let smallest = (0..spare.len()).min_by_key(|&i| spare[i].capacity());
+                spare.swap_remove(smallest.expect("there are some"));
             }
         });
     }
@@ -212,11 +218,14 @@ impl Left {
             lines.push(last + depth.div_ceil(depth_of_line));
         }
         let n = rows.div_ceil(height.max(1)) * lines[depths.len()] * step;
-        let mut panels = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        if panels.capacity() < n {
-            panels = Vec::new();
-        }
+        let fits = |spare: &Vec<f32>| spare.capacity() >= n;
+        let mut panels = SPARE.with_borrow_mut(|spare| {
+            let found = spare.iter().position(fits)?;
+            Some(spare.swap_remove(found))
+        });
+        let panels = panels.get_or_insert_default();
         panels.resize(n, 0.0);
+        let panels = std::mem::take(panels);
         Self {
             kind,
             rows,
@@ -280,39 +289,49 @@ impl Left {
             return;
         }
         let [_, step, cols, _] = self.kind.shape();
+        let threads = rayon::current_num_threads();
         let n_panels = c.cols.div_ceil(cols);
         let n_heights = c.rows.div_ceil(self.height);
         // Columns first; rows too where there are few columns.
-        let wanted = 4 * rayon::current_num_threads();
-        let n_groups = wanted.div_ceil(n_panels).clamp(1, n_heights);
+        let together = panels_together(n_panels, threads);
+        let n_tasks = n_panels.div_ceil(together);
+        let n_groups = if n_tasks < threads {
+            (2 * threads).div_ceil(n_tasks).min(n_heights)
+        } else {
+            1
+        };
         let share = n_heights.div_ceil(n_groups);
         let n_groups = n_heights.div_ceil(share);
         let out = Out {
             first: c.entries.as_mut_ptr(),
             step: c.row_step,
         };
-        let task = |panel: usize, group: usize| Task {
-            left: self,
-            step,
-            lines: self.lines[rights.len()],
-            rights,
-            heights: group * share..n_heights.min((group + 1) * share),
-            col: panel * cols,
-            cols: cols.min(c.cols - panel * cols),
-            out,
-            scale,
-            put,
+        let task = |i: usize| {
+            let (first, group) = (i / n_groups * together * cols, i % n_groups);
+            self.kind.run(Task {
+                left: self,
+                step,
+                rights,
+                heights: group * share..n_heights.min((group + 1) * share),
+                cols: first..c.cols.min(first + together * cols),
+                out,
+                scale,
+                put,
+            });
         };
-        if rayon::current_num_threads() == 1 {
-            for i in 0..n_panels * n_groups {
-                self.kind.run(task(i / n_groups, i % n_groups));
-            }
-            return;
+        if threads == 1 {
+            (0..n_tasks * n_groups).for_each(task);
+        } else {
+            (0..n_tasks * n_groups).into_par_iter().for_each(task);
         }
-        (0..n_panels * n_groups)
-            .into_par_iter()
-            .for_each(|i| self.kind.run(task(i / n_groups, i % n_groups)));
     }
+}
+
+/// How many panels a task packs at one time: as many as share the work evenly.
+fn panels_together(n_panels: usize, threads: usize) -> usize {
+    let longest = |together: &usize| n_panels.div_ceil(*together).div_ceil(threads) * together;
+    let all = (1..=TOGETHER).rev();
+    all.min_by_key(longest).expect("some number of panels")
 }
 
 /// `c = scale * a b`, or `c += scale * a b`, on all threads of rayon's current pool.
@@ -385,15 +404,13 @@ impl Work for PackLeft<'_> {
     }
 }
 
-/// Some rows of one panel of columns.
+/// Some rows of some panels of columns.
 struct Task<'a> {
     left: &'a Left,
     step: usize,
-    lines: usize,
     rights: &'a [Right<'a>],
     heights: Range<usize>,
-    col: usize,
-    cols: usize,
+    cols: Range<usize>,
     out: Out,
     scale: f32,
     put: Put,
@@ -402,36 +419,57 @@ struct Task<'a> {
 impl Work for Task<'_> {
     #[inline(always)]
     fn run<E: Engine>(self, engine: E) {
-        PANEL.with_borrow_mut(|(panel, scratch)| {
+        PANEL.with_borrow_mut(|(panels, scratch)| {
             let left = self.left;
-            let n = self.lines * E::COLS;
-            if panel.len() < n {
-                panel.resize(n, 0.0);
-            }
-            for (right, lines) in self.rights.iter().zip(left.lines.windows(2)) {
-                let panel = &mut panel[lines[0] * E::COLS..lines[1] * E::COLS];
-                pack_right(
-                    engine,
-                    right,
-                    self.col..self.col + self.cols,
-                    panel,
-                    scratch,
-                );
-            }
+            let lines = left.lines[self.rights.len()];
             let total = left.lines[left.depths.len()] * self.step;
-            for height in self.heights {
-                let row = height * left.height;
-                let block = Block {
-                    first: self.out.first.wrapping_add(row * self.out.step + self.col),
-                    step: self.out.step,
-                    rows: left.height.min(left.rows - row),
-                    cols: self.cols,
-                    scale: self.scale,
-                    put: self.put,
-                };
-                let a = &left.panels[height * total..][..self.lines * self.step];
-                // SAFETY: both panels hold `lines`; the block lies within the output and is this task's alone.
-                unsafe { engine.multiply(self.lines, a.as_ptr(), panel.as_ptr(), block) };
+            let n_panels = self.cols.len().div_ceil(E::COLS);
+            // An empty sum is still a sum.
+            let n_pieces = lines.div_ceil(LINES).max(1);
+            let piece_lines = lines.div_ceil(n_pieces);
+            // Room for one panel after the other, each of a piece's lines.
+            let room = piece_lines * E::COLS;
+            panels.resize(panels.len().max(room * n_panels), 0.0);
+            for piece in 0..n_pieces {
+                let here = piece * piece_lines..lines.min((piece + 1) * piece_lines);
+                for (i, right) in self.rights.iter().enumerate() {
+                    let part = left.lines[i].max(here.start)..left.lines[i + 1].min(here.end);
+                    if part.is_empty() {
+                        continue;
+                    }
+                    let first = (part.start - left.lines[i]) * E::DEPTH;
+                    let end = (part.end - left.lines[i]) * E::DEPTH;
+                    let depth = first..end.min(left.depths[i]);
+                    let place = &mut panels[(part.start - here.start) * E::COLS..];
+                    pack_right(
+                        engine,
+                        right,
+                        depth,
+                        self.cols.clone(),
+                        place,
+                        room,
+                        scratch,
+                    );
+                }
+                let put = if piece == 0 { self.put } else { Put::Onto };
+                for height in self.heights.clone() {
+                    let row = height * left.height;
+                    let a = &left.panels[height * total + here.start * self.step..];
+                    let a = &a[..here.len() * self.step];
+                    for (panel, col) in self.cols.clone().step_by(E::COLS).enumerate() {
+                        let block = Block {
+                            first: self.out.first.wrapping_add(row * self.out.step + col),
+                            step: self.out.step,
+                            rows: left.height.min(left.rows - row),
+                            cols: E::COLS.min(self.cols.end - col),
+                            scale: self.scale,
+                            put,
+                        };
+                        let b = &panels[panel * room..][..here.len() * E::COLS];
+                        // SAFETY: both panels hold these lines; the block lies within the output and is this task's alone.
+                        unsafe { engine.multiply(here.len(), a.as_ptr(), b.as_ptr(), block) };
+                    }
+                }
             }
         });
     }

@@ -18,51 +18,96 @@ pub(super) struct Source {
 /// Depth of a frozen weight that is widened at one time.
 const PIECE: usize = 256;
 
-/// Packs some columns of a right side; lanes that lack are zero or anything.
+/// Packs a rectangle of a right side, panel by panel, each `room` values after the one before; lanes that lack are zero or anything.
 #[inline(always)]
 pub(super) fn pack_right<E: Engine>(
     engine: E,
     right: &Right<'_>,
+    depth: Range<usize>,
     cols: Range<usize>,
-    panel: &mut [f32],
+    panels: &mut [f32],
+    room: usize,
     scratch: &mut Vec<f32>,
 ) {
-    let [depth, n_cols] = right.shape();
+    let [full_depth, n_cols] = right.shape();
     assert!(
-        cols.len() <= E::COLS && cols.end <= n_cols,
-        "columns of a panel"
+        depth.end <= full_depth && cols.end <= n_cols,
+        "a rectangle of the right side"
     );
+    let n_panels = cols.len().div_ceil(E::COLS);
+    let lines = depth.len().div_ceil(E::DEPTH);
     assert!(
-        panel.len() >= depth.div_ceil(E::DEPTH) * E::COLS,
+        n_panels == 0 || panels.len() >= (n_panels - 1) * room + lines * E::COLS,
         "whole panels"
     );
-    if depth == 0 {
-        return;
-    }
-    let groups = cols.clone().step_by(E::LANES).enumerate();
-    for (group, col) in groups {
-        let lanes = E::LANES.min(cols.end - col);
-        let place = &mut panel[group * E::LANES..];
-        match right {
-            Right::Matrix(matrix) => {
-                let source = Source {
-                    first: matrix.first(0, col),
-                    lane_step: matrix.col_step,
+    match right {
+        // Rows of the matrix are lines: a few of them at a time over all panels, so that what lies together is read together.
+        Right::Matrix(matrix) if matrix.col_step == 1 => {
+            for start in depth.clone().step_by(SHORT) {
+                let n = SHORT.min(depth.end - start);
+                let source = |col| Source {
+                    first: matrix.first(start, col),
+                    lane_step: 1,
                     depth_step: matrix.row_step,
-                    lanes,
-                    depth,
+                    lanes: 0,
+                    depth: n,
                 };
-                // SAFETY: the source lies within the matrix, the panel has room as asserted.
-                unsafe { engine.pack(source, place.as_mut_ptr(), E::COLS) };
+                let line = (start - depth.start) / E::DEPTH;
+                each_group::<E>(cols.clone(), room, |place, col, lanes| {
+                    let source = Source {
+                        lanes,
+                        ..source(col)
+                    };
+                    let place = &mut panels[place + line * E::COLS..];
+                    // SAFETY: the source lies within the matrix, the panel has room as asserted.
+                    unsafe { engine.pack(source, place.as_mut_ptr(), E::COLS) };
+                });
             }
-            Right::Transposed(frozen) => {
-                pack_rows(engine, frozen, col..col + lanes, place, scratch);
-            }
-            Right::Frozen(_) => {}
+        }
+        Right::Matrix(matrix) => each_group::<E>(cols, room, |place, col, lanes| {
+            let source = Source {
+                first: matrix.first(depth.start, col),
+                lane_step: matrix.col_step,
+                depth_step: matrix.row_step,
+                lanes,
+                depth: depth.len(),
+            };
+            // SAFETY: as above.
+            unsafe { engine.pack(source, panels[place..].as_mut_ptr(), E::COLS) };
+        }),
+        Right::Transposed(frozen) => each_group::<E>(cols, room, |place, col, lanes| {
+            let panel = &mut panels[place..];
+            pack_rows(
+                engine,
+                frozen,
+                depth.clone(),
+                col..col + lanes,
+                panel,
+                scratch,
+            );
+        }),
+        Right::Frozen(frozen) => {
+            pack_columns(engine, frozen, depth, cols, panels, room, scratch);
         }
     }
-    if let Right::Frozen(frozen) = right {
-        pack_columns(engine, frozen, cols, panel, scratch);
+}
+
+/// Depth that is packed over all panels before the next.
+const SHORT: usize = 16;
+
+/// For each group of lanes: where its first line begins, its first column and how many.
+#[inline(always)]
+fn each_group<E: Engine>(
+    cols: Range<usize>,
+    room: usize,
+    mut work: impl FnMut(usize, usize, usize),
+) {
+    for (panel, first) in cols.clone().step_by(E::COLS).enumerate() {
+        let end = cols.end.min(first + E::COLS);
+        for col in (first..end).step_by(E::LANES) {
+            let place = panel * room + (col - first);
+            work(place, col, E::LANES.min(end - col));
+        }
     }
 }
 
@@ -71,14 +116,14 @@ pub(super) fn pack_right<E: Engine>(
 fn pack_rows<E: Engine>(
     engine: E,
     frozen: &Frozen,
+    depth: Range<usize>,
     rows: Range<usize>,
     panel: &mut [f32],
     scratch: &mut Vec<f32>,
 ) {
-    let [_, depth] = frozen.shape();
     scratch.resize(scratch.len().max(E::LANES * PIECE), 0.0);
-    for first in (0..depth).step_by(PIECE) {
-        let n = PIECE.min(depth - first);
+    for first in depth.clone().step_by(PIECE) {
+        let n = PIECE.min(depth.end - first);
         frozen.dequantise_part(rows.clone(), first..first + n, scratch, PIECE);
         let source = Source {
             first: scratch.as_ptr(),
@@ -87,7 +132,7 @@ fn pack_rows<E: Engine>(
             lanes: rows.len(),
             depth: n,
         };
-        let place = &mut panel[first / E::DEPTH * E::COLS..];
+        let place = &mut panel[(first - depth.start) / E::DEPTH * E::COLS..];
         // SAFETY: the source lies within the scratch, the panel has room for its lines.
         unsafe { engine.pack(source, place.as_mut_ptr(), E::COLS) };
     }
@@ -98,26 +143,29 @@ fn pack_rows<E: Engine>(
 fn pack_columns<E: Engine>(
     engine: E,
     frozen: &Frozen,
+    depth: Range<usize>,
     cols: Range<usize>,
-    panel: &mut [f32],
+    panels: &mut [f32],
+    room: usize,
     scratch: &mut Vec<f32>,
 ) {
-    let [depth, _] = frozen.shape();
-    scratch.resize(scratch.len().max(E::COLS * PIECE), 0.0);
-    for first in (0..depth).step_by(PIECE) {
-        let n = PIECE.min(depth - first);
-        frozen.dequantise_part(first..first + n, cols.clone(), scratch, E::COLS);
-        for lane in (0..cols.len()).step_by(E::LANES) {
+    let step = cols.len().next_multiple_of(E::LANES);
+    scratch.resize(scratch.len().max(step * SHORT), 0.0);
+    for first in depth.clone().step_by(SHORT) {
+        let n = SHORT.min(depth.end - first);
+        frozen.dequantise_part(first..first + n, cols.clone(), scratch, step);
+        let line = (first - depth.start) / E::DEPTH;
+        each_group::<E>(cols.clone(), room, |place, col, lanes| {
             let source = Source {
-                first: scratch[lane..].as_ptr(),
+                first: scratch[col - cols.start..].as_ptr(),
                 lane_step: 1,
-                depth_step: E::COLS,
-                lanes: E::LANES.min(cols.len() - lane),
+                depth_step: step,
+                lanes,
                 depth: n,
             };
-            let place = &mut panel[first / E::DEPTH * E::COLS + lane..];
-            // SAFETY: the source lies within the scratch, the panel has room for its lines.
+            let place = &mut panels[place + line * E::COLS..];
+            // SAFETY: as above.
             unsafe { engine.pack(source, place.as_mut_ptr(), E::COLS) };
-        }
+        });
     }
 }

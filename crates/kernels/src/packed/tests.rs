@@ -19,9 +19,11 @@ fn products_agree_with_the_plain_reference_of_rounded_factors() {
         [64, 0, 3],
         [200, 600, 150],
         [40, 33, 1100],
+        // More than one piece of the depth.
+        [5, 3000, 40],
     ];
     for [m, k, n] in shapes {
-        // Products of bf16 are exact in f32; only the order of up to 600 terms differs.
+        // Products of bf16 are exact in f32; only the order of up to 3000 terms differs.
         let rounded = |n, seed| -> Vec<f32> { values(n, seed).into_iter().map(round).collect() };
         let (a, b) = (rounded(m * k, 1), rounded(k * n, 2));
         for layout in 0..4 {

@@ -3,6 +3,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
+use stillhouse_kernels::lora::{self, Lora};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
 use super::{composed, pool, precision};
@@ -158,18 +159,11 @@ impl CpuOp<3> for LoraLinear {
     type Saved = Vec<f32>;
 
     fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
-        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
-        let x_matrix = Matrix::new(entries(x), n, size_in);
-        let a = Matrix::new(entries(a), rank, size_in);
-        let low = fresh(x_matrix, a.t(), [n, rank], self.scale);
-        let mut y = product(x, &self.weight, self.bias.as_ref());
-        multiply(
-            MatrixMut::new(&mut y, n, size_out),
-            Matrix::new(&low, n, rank),
-            Matrix::new(entries(b), size_out, rank).t(),
-            1.0,
-            Put::Onto,
-        );
+        let ([n, _], [size_out, rank]) = (sizes(x), sizes(b));
+        let lora = self.lora(a, b);
+        let (mut low, mut y) = (pool::take(n * rank), pool::take(n * size_out));
+        let bias = self.bias.as_ref().map(entries);
+        lora.forward(entries(x), None, bias, &mut low, &mut y);
         (tensor(y, [n, size_out]), low)
     }
 
@@ -180,33 +174,38 @@ impl CpuOp<3> for LoraLinear {
         grad: &FlexTensor,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
-        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
-        let g = Matrix::new(entries(grad), n, size_out);
-        let b_matrix = Matrix::new(entries(b), size_out, rank);
-        let d_low = fresh(g, b_matrix, [n, rank], self.scale);
-        let d_low_matrix = Matrix::new(&d_low, n, rank);
-        let dx = needed[0].then(|| {
-            let weight = Matrix::new(entries(&self.weight), size_out, size_in);
-            let mut dx = fresh(g, weight, [n, size_in], 1.0);
-            multiply(
-                MatrixMut::new(&mut dx, n, size_in),
-                d_low_matrix,
-                Matrix::new(entries(a), rank, size_in),
-                1.0,
-                Put::Onto,
-            );
-            like(dx, x)
+        let inputs = [x, a, b];
+        let mut slopes: [Option<Vec<f32>>; 3] = std::array::from_fn(|i| {
+            needed[i].then(|| pool::take(inputs[i].layout().num_elements()))
         });
-        let da = needed[1].then(|| {
-            let x = Matrix::new(entries(x), n, size_in);
-            like(fresh(d_low_matrix.t(), x, [rank, size_in], 1.0), a)
-        });
-        let db = needed[2].then(|| {
-            let low = Matrix::new(&low, n, rank);
-            like(fresh(g.t(), low, [size_out, rank], 1.0), b)
-        });
+        let [dx, da, db] = slopes.each_mut().map(Option::as_deref_mut);
+        let out = lora::Gradients {
+            x: dx,
+            a: da,
+            b: db,
+            dropped: None,
+        };
+        let lora = self.lora(a, b);
+        lora.backward(entries(x), None, &low, entries(grad), out);
         pool::keep(low);
-        pool::keep(d_low);
-        [dx, da, db]
+        let mut inputs = inputs.into_iter();
+        slopes.map(|slopes| {
+            let input = inputs.next().expect("three inputs");
+            slopes.map(|slopes| like(slopes, input))
+        })
+    }
+}
+
+impl LoraLinear {
+    fn lora<'a>(&'a self, a: &'a FlexTensor, b: &'a FlexTensor) -> Lora<'a> {
+        let [size_out, size_in] = sizes(&self.weight);
+        Lora {
+            shape: [size_out, size_in],
+            weight: lora::Weight::Plain(Matrix::new(entries(&self.weight), size_out, size_in)),
+            a: entries(a),
+            b: entries(b),
+            scale: self.scale,
+            precision: precision::current(),
+        }
     }
 }
