@@ -22,6 +22,7 @@ mod math;
 pub mod norm;
 pub mod packed;
 pub mod panels;
+pub mod relative;
 mod rope;
 pub mod rows;
 mod shared;

@@ -26,10 +26,10 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) fn tanh(x: f32) -> f32 {
     let t = x * x;
     let p = -5.704_988_7e-3;
-    let p = p * t + 2.063_908_9e-2;
+    let p = p * t + 2.063_909e-2;
     let p = p * t - 5.373_971_6e-2;
     let p = p * t + 1.333_144_2e-1;
-    let p = p * t - 3.333_328_2e-1;
+    let p = p * t - 3.333_328e-1;
     let near = p * t * x + x;
     let far = 1.0 - 2.0 / (1.0 + exp(2.0 * x));
     if x.abs() < 0.625 { near } else { far }

@@ -8,10 +8,9 @@ use serde::Serialize;
 use stillhouse_core::data::{self, Candidate, Data, Summary, name_of};
 use stillhouse_core::event::Observer;
 use stillhouse_core::record::{Example, Split};
-use stillhouse_student::Init;
 use stillhouse_student::batch::LossOn;
-use stillhouse_student::config::Config as Shape;
 use stillhouse_student::tokenizer::Tokenizer;
+use stillhouse_student::{Init, Interface};
 use stillhouse_teacher::read_candidates;
 
 use crate::config::Config;
@@ -73,7 +72,7 @@ pub struct Shown {
 pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> Result<Look> {
     let job = Job::new(config, world)?;
     let data = data::load(&job.dataset, &stage::data::located(&job), job.config.seed)?;
-    let (tokenizer, context, end) = student(&job, &data.examples, observe)?;
+    let (tokenizer, interface) = student(&job, &data.examples, observe)?;
     let recorded = recorded(&job, &data)?;
 
     let mut prompts: BTreeMap<Split, Vec<usize>> = BTreeMap::new();
@@ -83,19 +82,19 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
         about: about(&job),
         prompts: BTreeMap::new(),
         completions: Lengths::default(),
-        context,
+        context: interface.context,
         shortened: (0, 0),
         too_long: (0, vec![]),
         example: None,
     };
     for example in &data.examples {
         let whole = job.template.fill(example, usize::MAX)?;
-        let n_prompt = tokenizer.prompt(&whole).len();
+        let n_prompt = interface.prompt(&tokenizer, &whole).len();
         prompts.entry(example.split).or_default().push(n_prompt);
         let rationale = recorded.get(example.id.as_str()).map(String::as_str);
         let completion = completion(&job, example, rationale);
         let mut answer = tokenizer.completion(&completion);
-        answer.extend(end);
+        answer.extend(interface.eos.first());
         if rationale.is_some() {
             completions.push(answer.len());
         }
@@ -105,8 +104,8 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
         } else {
             answer.len()
         };
-        let room = context.saturating_sub(answer_room);
-        let fits = |text: &str| Ok(tokenizer.prompt(text).len() <= room);
+        let room = interface.prompt_room(answer_room);
+        let fits = |text: &str| Ok(interface.prompt(&tokenizer, text).len() <= room);
         let Some(prompt) = job.template.fit(example, fits)? else {
             look.too_long.0 += 1;
             if look.too_long.1.len() < 5 {
@@ -117,10 +116,10 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
         look.shortened.0 += usize::from(prompt.evidence_dropped > 0);
         look.shortened.1 += prompt.evidence_dropped;
         if look.example.is_none() && example.split == Split::Train {
-            let tokens = tokenizer.prompt(&prompt.text);
+            let tokens = interface.prompt(&tokenizer, &prompt.text);
             let n_read = match job.config.student.train.loss_on {
-                LossOn::Completion => tokens.len(),
-                LossOn::All => 1.min(tokens.len()),
+                LossOn::All if !interface.is_encoder_decoder() => 1.min(tokens.len()),
+                _ => tokens.len(),
             };
             let all: Vec<u32> = tokens.into_iter().chain(answer).collect();
             look.example = Some(Shown {
@@ -140,26 +139,22 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
     Ok(look)
 }
 
-/// The student's tokenizer, context and end token, without its weights where it has a folder.
+/// The student's tokenizer and what texts it reads, without its weights where it has a folder.
 fn student(
     job: &Job<'_>,
     examples: &[Example],
     observe: &mut Observer<'_>,
-) -> Result<(Tokenizer, usize, Option<u32>)> {
-    let limit = job.config.student.context_tokens.unwrap_or(usize::MAX);
+) -> Result<(Tokenizer, Interface)> {
     if job.config.student.init == Init::Random {
         let model = job.untrained(examples, observe)?;
-        let end = model.config().eos.first().copied();
-        return Ok((model.tokenizer().clone(), model.context_tokens(), end));
+        return Ok((model.tokenizer().clone(), model.interface()));
     }
     let folder = &job.base(observe)?.folder;
-    let shape = Shape::load(folder)?;
-    let tokenizer = Tokenizer::load(folder, &shape)?;
-    Ok((
-        tokenizer,
-        shape.context.min(limit),
-        shape.eos.first().copied(),
-    ))
+    let mut interface = Interface::load(folder)?;
+    if let Some(tokens) = job.config.student.context_tokens {
+        interface.limit_context(tokens);
+    }
+    Ok((Tokenizer::load(folder, &interface)?, interface))
 }
 
 /// A rationale for the gold label of each example that has one: recorded in the data, the

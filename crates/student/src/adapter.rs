@@ -25,7 +25,7 @@ pub struct LoraOptions {
     pub targets: Vec<String>,
 }
 
-/// All projections of a layer.
+/// The projections of a layer, as most families name them.
 const PROJECTIONS: [&str; 7] = [
     "q_proj",
     "k_proj",
@@ -34,6 +34,23 @@ const PROJECTIONS: [&str; 7] = [
     "gate_proj",
     "up_proj",
     "down_proj",
+];
+
+/// What other families have in their place.
+const OTHERS: [&str; 13] = [
+    "dense",
+    "fc1",
+    "fc2",
+    "qkv_proj",
+    "gate_up_proj",
+    "q",
+    "k",
+    "v",
+    "o",
+    "wi",
+    "wi_0",
+    "wi_1",
+    "wo",
 ];
 
 impl Default for LoraOptions {
@@ -67,14 +84,17 @@ impl LoraOptions {
                 "none are named",
             ));
         }
-        match self
-            .targets
-            .iter()
-            .find(|name| !PROJECTIONS.contains(&name.as_str()))
-        {
+        match self.targets.iter().find(|name| {
+            let known = PROJECTIONS.iter().chain(&OTHERS);
+            !known.into_iter().any(|known| known == name)
+        }) {
             Some(odd) => Err(Error::option(
                 "student.train.lora.targets",
-                format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")),
+                format!(
+                    "`{odd}` is not one of {}, {}",
+                    PROJECTIONS.join(", "),
+                    OTHERS.join(", ")
+                ),
             )),
             None => Ok(()),
         }
@@ -191,6 +211,10 @@ pub(crate) fn save(
     weights::save_file(&folder.join(WEIGHTS), &plan, |i| {
         branches[i].value.to_array()
     })?;
+    let task = match network.interface().is_encoder_decoder() {
+        true => "SEQ_2_SEQ_LM",
+        false => "CAUSAL_LM",
+    };
     // PEFT writes its keys sorted.
     let config = json!({
         "alpha_pattern": {},
@@ -209,7 +233,7 @@ pub(crate) fn save(
         "rank_pattern": {},
         "revision": null,
         "target_modules": options.targets,
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "use_dora": false,
         "use_rslora": false,
     });

@@ -19,6 +19,7 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod interface;
 mod loss;
 mod model;
 mod network;
@@ -27,6 +28,7 @@ pub mod optimizer;
 mod options;
 mod parameter;
 pub mod score;
+mod seq2seq;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -34,6 +36,7 @@ pub mod weights;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
+pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
 pub use train::TrainOptions;
 

@@ -21,7 +21,6 @@ fn backward(network: &Network, packed: &Packed, share: f64) -> (f64, Gradient) {
     let loss = ops::head_loss(
         states,
         network.head(),
-        None,
         &packed.targets,
         &packed.weights,
     )
@@ -42,7 +41,7 @@ pub(crate) fn mean_loss(
     let total: f64 = packed.iter().map(weight).sum();
     let of = |part: &Packed| {
         let states = network.states(part);
-        let loss = ops::head_loss(states, network.head(), None, &part.targets, &part.weights).value;
+        let loss = ops::head_loss(states, network.head(), &part.targets, &part.weights).value;
         f64::from(loss.into_scalar::<f32>()) * weight(part)
     };
     let sum: f64 = packed.iter().map(of).sum();

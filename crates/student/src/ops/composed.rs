@@ -5,7 +5,9 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{AdamwStep, Attention, Layout, Loss, Moments, Rope};
+use super::{
+    Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Pairs, RelativeBias, Rope,
+};
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -37,6 +39,14 @@ pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, epsilon: f32, offset: f32) -> 
     let root = (x.clone().square().mean_dim(1) + epsilon).sqrt();
     let weight = weight.clone() + offset;
     x.div(root) * weight.unsqueeze()
+}
+
+/// See [`layer_norm`](super::layer_norm()).
+#[must_use]
+pub fn layer_norm(x: Tensor<2>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: f32) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let deviation = (centred.clone().square().mean_dim(1) + epsilon).sqrt();
+    centred.div(deviation) * weight.clone().unsqueeze() + bias.clone().unsqueeze()
 }
 
 /// See [`attention`](super::attention()).
@@ -118,10 +128,25 @@ fn rotate(x: &Tensor<3>, first: usize, rope: &Rope) -> Tensor<3> {
     Tensor::cat(parts, 2)
 }
 
-/// See [`swiglu`](super::swiglu()).
+/// See [`activate`](super::activate()).
 #[must_use]
-pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    activation::silu(gate) * up
+pub fn activate(f: Activation, x: Tensor<2>) -> Tensor<2> {
+    match f {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => {
+            let inner = x.clone() + x.clone().powi_scalar(3) * 0.044_715;
+            let share = (inner * (2.0 / std::f32::consts::PI).sqrt()).tanh() + 1.0;
+            x * share * 0.5
+        }
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+    }
+}
+
+/// See [`gated`](super::gated()).
+#[must_use]
+pub fn gated(f: Activation, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    activate(f, gate) * up
 }
 
 /// See [`embedding`](super::embedding()).
@@ -131,15 +156,19 @@ pub fn embedding(weight: &Tensor<2>, ids: &[u32]) -> Tensor<2> {
     weight.clone().select(0, ids)
 }
 
+/// See [`head_logits`](super::head_logits()).
+#[must_use]
+pub fn head_logits(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
+    let logits = linear(x, head.weight, head.bias);
+    match head.soft_cap {
+        Some(cap) => (logits / cap).tanh() * cap,
+        None => logits,
+    }
+}
+
 /// See [`head_loss`](super::head_loss()).
 #[must_use]
-pub fn head_loss(
-    x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    targets: &[Option<u32>],
-    weights: &[f32],
-) -> Loss {
+pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights: &[f32]) -> Loss {
     let rows: Vec<usize> = (0..targets.len())
         .filter(|&row| targets[row].is_some())
         .collect();
@@ -148,7 +177,7 @@ pub fn head_loss(
     }
     let chosen: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
     let total: f32 = chosen.iter().sum();
-    let likelihood = target_log_probability(x.clone(), weight, bias, targets, &rows);
+    let likelihood = target_log_probability(x.clone(), head, targets, &rows);
     let chosen = Tensor::<1>::from_data(chosen.as_slice(), &x.device());
     Loss {
         value: (likelihood * chosen).sum().neg() / total.max(f32::MIN_POSITIVE),
@@ -161,8 +190,7 @@ pub fn head_loss(
 #[must_use]
 pub fn head_log_likelihood(
     x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    head: Head<'_>,
     targets: &[Option<u32>],
 ) -> Vec<Option<f32>> {
     let rows: Vec<usize> = (0..targets.len())
@@ -172,9 +200,13 @@ pub fn head_log_likelihood(
     if rows.is_empty() {
         return values;
     }
-    let bias = bias.map(|bias| bias.clone().inner());
-    let (x, weight) = (x.inner(), weight.clone().inner());
-    let found = target_log_probability(x, &weight, bias.as_ref(), targets, &rows);
+    let bias = head.bias.map(|bias| bias.clone().inner());
+    let head = Head {
+        weight: &head.weight.clone().inner(),
+        bias: bias.as_ref(),
+        ..head
+    };
+    let found = target_log_probability(x.inner(), head, targets, &rows);
     let found = found.into_data().convert::<f32>();
     for (row, value) in rows.into_iter().zip(found.iter::<f32>()) {
         values[row] = Some(value);
@@ -185,8 +217,7 @@ pub fn head_log_likelihood(
 /// The log-probability of the target at each of `rows`, all of which have one.
 fn target_log_probability(
     x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    head: Head<'_>,
     targets: &[Option<u32>],
     rows: &[usize],
 ) -> Tensor<1> {
@@ -194,7 +225,7 @@ fn target_log_probability(
     let chosen = index(rows.iter().copied(), &device);
     let wanted = rows.iter().filter_map(|&row| targets[row]);
     let wanted = index(wanted.map(|id| id as usize), &device);
-    let logits = linear(x.select(0, chosen), weight, bias);
+    let logits = head_logits(x.select(0, chosen), head);
     let likelihood = activation::log_softmax(logits, 1);
     likelihood
         .gather(1, wanted.unsqueeze_dim(1))
@@ -232,6 +263,43 @@ pub fn adamw<const D: usize>(
 pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
     let sum = grad.clone().inner().square().sum();
     f64::from(sum.into_scalar::<f32>())
+}
+
+/// See [`relative_attention`](super::relative_attention()).
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
+pub fn relative_attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    bias: Option<RelativeBias<'_>>,
+    pairs: &Pairs,
+    heads: usize,
+) -> Tensor<2> {
+    let size = q.dims()[1] / heads;
+    // [rows, heads * size] -> [heads, rows, size]
+    let split = |x: &Tensor<2>, rows: &std::ops::Range<usize>| {
+        let x = x.clone().slice([rows.clone()]);
+        x.reshape([rows.len(), heads, size]).swap_dims(0, 1)
+    };
+    let outputs = pairs.rows.iter().filter(|(rows, _)| !rows.is_empty());
+    let outputs = outputs.map(|(rows, source)| {
+        let (n, m) = (rows.len(), source.len());
+        let mut scores = split(&q, rows).matmul(split(&k, source).swap_dims(1, 2));
+        if let Some(RelativeBias { table, buckets }) = bias {
+            let of = |i: usize, j: usize| buckets.of(j as isize - i as isize);
+            let at = (0..n).flat_map(|i| (0..m).map(move |j| of(i, j)));
+            let bias = table.clone().select(0, index(at, &q.device()));
+            scores = scores + bias.reshape([n, m, heads]).permute([2, 0, 1]);
+        }
+        if pairs.is_causal {
+            let hidden = Tensor::<2, Int>::ones([n, m], &q.device()).triu(1).bool();
+            scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
+        }
+        let mixed = activation::softmax(scores, 2).matmul(split(&v, source));
+        mixed.swap_dims(0, 1).reshape([n, heads * size])
+    });
+    Tensor::cat(outputs.collect(), 0)
 }
 
 /// Row numbers as an index tensor.
