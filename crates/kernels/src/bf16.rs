@@ -40,6 +40,7 @@ fn is_amd() -> bool {
 
 /// `x` rounded to the nearest bf16, ties to even, as f32.
 #[must_use]
+#[inline(always)]
 pub fn round(x: f32) -> f32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
@@ -48,12 +49,14 @@ pub fn round(x: f32) -> f32 {
 
 /// The bits of `x` rounded to the nearest bf16.
 #[must_use]
+#[inline(always)]
 pub fn narrow(x: f32) -> u16 {
     (round(x).to_bits() >> 16) as u16
 }
 
 /// The f32 of these bits of a bf16.
 #[must_use]
+#[inline(always)]
 pub fn widen(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }

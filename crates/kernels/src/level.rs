@@ -17,6 +17,19 @@ pub enum Level {
     Avx512,
 }
 
+impl Level {
+    /// By the name that `STILLHOUSE_CPU` takes: `plain`, `avx2` or `avx512`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "plain" => Some(Self::Plain),
+            "avx2" => Some(Self::Avx2),
+            "avx512" => Some(Self::Avx512),
+            _ => None,
+        }
+    }
+}
+
 static LIMIT: AtomicU8 = AtomicU8::new(Level::Avx512 as u8);
 
 /// From now on kernels use nothing above `level`.

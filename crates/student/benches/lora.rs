@@ -11,7 +11,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::json;
 use stillhouse_student::ops::{
-    self, AdamwStep, Attention, Heads, Layout, Loss, Moments, Precision, Rope,
+    self, Activation, AdamwStep, Attention, Heads, Layout, Loss, Moments, Precision, Rope,
 };
 
 const RANK: usize = 16;
@@ -149,11 +149,11 @@ impl Model {
             let y = norm(&x);
             let (gate, up) = (self.through(&y, gate), self.through(&y, up));
             drop(y);
-            x = x + self.through(&ops::swiglu(gate, up), down);
+            x = x + self.through(&ops::gated(Activation::Silu, gate, up), down);
         }
         let targets: Vec<Option<u32>> = ids[1..].iter().copied().map(Some).collect();
         let weights = vec![1.0; targets.len()];
-        ops::head_loss(norm(&x), &self.head, None, &targets, &weights)
+        ops::head_loss(norm(&x), ops::Head::new(&self.head), &targets, &weights)
     }
 
     fn step(&mut self, ids: &[u32], layout: &Layout) -> f32 {

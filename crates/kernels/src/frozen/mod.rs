@@ -194,8 +194,8 @@ impl Frozen {
     pub fn few_rows(&self, x: &[f32]) -> Vec<f32> {
         match &self.entries {
             Entries::F32(entries) => rows::multiply(x, entries, self.size_in),
-            _ => rows::multiply_with(x, self.size_in, self.size_out, |row, out| {
-                self.dequantise(row * self.size_in, out);
+            _ => rows::multiply_with(x, self.size_in, self.size_out, |rows, out| {
+                self.dequantise_part(rows, 0..self.size_in, out, self.size_in);
             }),
         }
     }
