@@ -6,12 +6,14 @@
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
 
 use std::io::BufRead;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::json;
 use stillhouse_student::ops::{
-    self, Activation, AdamwStep, Attention, Heads, Layout, Loss, Moments, Precision, Rope,
+    self, Activation, AdamwStep, AtRest, Attention, Branch, Frozen, Heads, Layout, Loss, Moments,
+    Precision, Rope, Weight,
 };
 
 const RANK: usize = 16;
@@ -52,9 +54,15 @@ fn shape(name: &str) -> Option<Shape> {
     }
 }
 
+/// A weight in f32, or at rest.
+enum Base {
+    Tensor(Tensor<2>),
+    Frozen(Arc<Frozen>),
+}
+
 /// A projection and its branch.
 struct Projection {
-    weight: Tensor<2>,
+    weight: Base,
     /// Places of A and B among the trained tensors.
     a: usize,
     b: usize,
@@ -74,7 +82,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(shape: Shape, device: &Device) -> Self {
+    fn new(shape: Shape, at_rest: Option<AtRest>, device: &Device) -> Self {
         let (hidden, inner) = (shape.hidden, shape.inner);
         let (q, kv) = (shape.heads.query_size(), shape.heads.kv_size());
         let mut trained = Vec::new();
@@ -104,7 +112,14 @@ impl Model {
                     [hidden, inner],
                 ]
                 .map(|[rows, columns]| {
-                    let weight = matrix(rows, columns, 0.03);
+                    let weight = Base::Tensor(matrix(rows, columns, 0.03));
+                    let weight = match (weight, at_rest) {
+                        (Base::Tensor(tensor), Some(at_rest)) => {
+                            let entries = tensor.into_data().try_into_vec().expect("it is f32");
+                            Base::Frozen(Arc::new(Frozen::new(&entries, [rows, columns], at_rest)))
+                        }
+                        (weight, _) => weight,
+                    };
                     trained.push(matrix(RANK, columns, 0.02).require_grad());
                     trained.push(matrix(rows, RANK, 0.02).require_grad());
                     Projection {
@@ -134,7 +149,17 @@ impl Model {
 
     fn through(&self, x: &Tensor<2>, projection: &Projection) -> Tensor<2> {
         let (a, b) = (&self.trained[projection.a], &self.trained[projection.b]);
-        ops::lora_linear(x.clone(), &projection.weight, None, a, b, 2.0)
+        let weight = match &projection.weight {
+            Base::Tensor(tensor) => Weight::Tensor(tensor),
+            Base::Frozen(frozen) => Weight::Frozen(frozen),
+        };
+        let branch = Branch {
+            a,
+            b,
+            scale: 2.0,
+            dropout: None,
+        };
+        ops::lora_linear(x.clone(), weight, None, branch)
     }
 
     fn loss(&self, ids: &[u32], layout: &Layout) -> Loss {
@@ -209,10 +234,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Precision::F32
     };
+    let is_nf4 = how.iter().any(|h| h == "nf4");
+    let at_rest = is_nf4.then_some(AtRest::Nf4 { is_double: true });
     let layout = Layout::new(&lengths);
     let token = |v: &f32| (v.to_bits() >> 4) % shape.vocabulary as u32;
     let ids: Vec<u32> = values(layout.tokens() + 1, 7).iter().map(token).collect();
-    let mut model = Model::new(shape, &Device::flex().autodiff());
+    let mut model = Model::new(shape, at_rest, &Device::flex().autodiff());
     println!("{}", json!({ "tokens": layout.tokens() }));
     for line in std::io::stdin().lock().lines() {
         line?;

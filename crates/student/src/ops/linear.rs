@@ -6,7 +6,21 @@ use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
 use stillhouse_kernels::lora::{self, Lora};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, pool, precision};
+use super::frozen::{Held, Weight};
+use super::{Dropout, composed, pool, precision};
+
+/// A trained branch of low rank beside a frozen weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch<'a> {
+    /// `[rank, in]`
+    pub a: &'a Tensor<2>,
+    /// `[out, rank]`
+    pub b: &'a Tensor<2>,
+    /// What the branch is multiplied by.
+    pub scale: f32,
+    /// What is dropped of the branch's input; the frozen weight reads all of it.
+    pub dropout: Option<Dropout>,
+}
 
 /// `x W' + bias`: `[n, in]` -> `[n, out]`.
 #[must_use]
@@ -20,31 +34,30 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
     }
 }
 
-/// A frozen linear with a trained branch of low rank: `x W' + bias + scale (x A') B'`.
+/// A frozen linear with a trained branch of low rank: `x W' + bias + scale (dropped(x) A') B'`.
 ///
-/// `weight [out, in]` and `bias [out]` get no gradient; `a` is `[rank, in]`, `b` is `[out, rank]`.
+/// `weight [out, in]` and `bias [out]` get no gradient.
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
-    a: &Tensor<2>,
-    b: &Tensor<2>,
-    scale: f32,
+    branch: Branch<'_>,
 ) -> Tensor<2> {
     if !is_cpu(&x) {
-        return composed::lora_linear(x, weight, bias, a, b, scale);
+        return composed::lora_linear(x, weight, bias, branch);
     }
     let op = LoraLinear {
-        weight: storage(weight.clone()),
+        weight: Held::of(weight),
         bias: bias.map(|bias| storage(bias.clone())),
-        scale,
+        scale: branch.scale,
+        dropout: branch.dropout,
     };
-    apply3(x, a.clone(), b.clone(), op)
+    apply3(x, branch.a.clone(), branch.b.clone(), op)
 }
 
 /// `x W' + bias` into fresh memory.
-fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
+pub(super) fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
     let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
     let mut y = pool::take(n * size_out);
     let put = match bias {
@@ -67,7 +80,7 @@ fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Ve
 }
 
 /// `scale a b`, in the precision that holds now.
-fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
+pub(super) fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
     gemm::multiply_in(precision::current(), c, a, b, scale, put);
 }
 
@@ -149,21 +162,47 @@ impl CpuOp<3> for Linear {
 
 #[derive(Clone)]
 struct LoraLinear {
-    weight: FlexTensor,
+    weight: Held,
     bias: Option<FlexTensor>,
     scale: f32,
+    dropout: Option<Dropout>,
+}
+
+impl LoraLinear {
+    fn lora<'a>(&'a self, a: &'a FlexTensor, b: &'a FlexTensor) -> Lora<'a> {
+        Lora {
+            shape: self.weight.shape(),
+            weight: self.weight.borrow(),
+            a: entries(a),
+            b: entries(b),
+            scale: self.scale,
+            precision: precision::current(),
+        }
+    }
+
+    /// What the branch reads of `x`, where some of it is dropped.
+    fn dropped(&self, x: &FlexTensor) -> Option<Vec<f32>> {
+        let dropout = self.dropout?;
+        let [n, size_in] = sizes(x);
+        let mut dropped = pool::take(n * size_in);
+        dropped.copy_from_slice(entries(x));
+        dropout.apply(&mut dropped, size_in);
+        Some(dropped)
+    }
 }
 
 impl CpuOp<3> for LoraLinear {
-    /// `scale x A'`, `[n, rank]`
+    /// `scale dropped(x) A'`, `[n, rank]`
     type Saved = Vec<f32>;
 
     fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
-        let ([n, _], [size_out, rank]) = (sizes(x), sizes(b));
-        let lora = self.lora(a, b);
+        let ([n, _], [size_out, rank]) = (sizes::<2>(x), sizes::<2>(b));
         let (mut low, mut y) = (pool::take(n * rank), pool::take(n * size_out));
+        let dropped = self.dropped(x);
         let bias = self.bias.as_ref().map(entries);
-        lora.forward(entries(x), None, bias, &mut low, &mut y);
+        let lora = self.lora(a, b);
+        lora.forward(entries(x), dropped.as_deref(), bias, &mut low, &mut y);
+        dropped.map(pool::keep);
         (tensor(y, [n, size_out]), low)
     }
 
@@ -174,38 +213,34 @@ impl CpuOp<3> for LoraLinear {
         grad: &FlexTensor,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
-        let inputs = [x, a, b];
-        let mut slopes: [Option<Vec<f32>>; 3] = std::array::from_fn(|i| {
-            needed[i].then(|| pool::take(inputs[i].layout().num_elements()))
-        });
-        let [dx, da, db] = slopes.each_mut().map(Option::as_deref_mut);
+        let [n, size_in] = sizes(x);
+        let of = |wanted: bool, n: usize| wanted.then(|| pool::take(n));
+        let mut dx = of(needed[0], n * size_in);
+        let mut d_dropped = of(needed[0] && self.dropout.is_some(), n * size_in);
+        let mut da = of(needed[1], entries(a).len());
+        let mut db = of(needed[2], entries(b).len());
+        let dropped = self.dropped(x);
         let out = lora::Gradients {
-            x: dx,
-            a: da,
-            b: db,
-            dropped: None,
+            x: dx.as_deref_mut(),
+            dropped: d_dropped.as_deref_mut(),
+            a: da.as_deref_mut(),
+            b: db.as_deref_mut(),
         };
         let lora = self.lora(a, b);
-        lora.backward(entries(x), None, &low, entries(grad), out);
-        pool::keep(low);
-        let mut inputs = inputs.into_iter();
-        slopes.map(|slopes| {
-            let input = inputs.next().expect("three inputs");
-            slopes.map(|slopes| like(slopes, input))
-        })
-    }
-}
-
-impl LoraLinear {
-    fn lora<'a>(&'a self, a: &'a FlexTensor, b: &'a FlexTensor) -> Lora<'a> {
-        let [size_out, size_in] = sizes(&self.weight);
-        Lora {
-            shape: [size_out, size_in],
-            weight: lora::Weight::Plain(Matrix::new(entries(&self.weight), size_out, size_in)),
-            a: entries(a),
-            b: entries(b),
-            scale: self.scale,
-            precision: precision::current(),
+        lora.backward(entries(x), dropped.as_deref(), &low, entries(grad), out);
+        if let (Some(dx), Some(mut more), Some(dropout)) = (&mut dx, d_dropped, self.dropout) {
+            dropout.apply(&mut more, size_in);
+            for (dx, more) in dx.iter_mut().zip(&more) {
+                *dx += more;
+            }
+            pool::keep(more);
         }
+        dropped.map(pool::keep);
+        pool::keep(low);
+        [
+            dx.map(|dx| like(dx, x)),
+            da.map(|da| like(da, a)),
+            db.map(|db| like(db, b)),
+        ]
     }
 }
