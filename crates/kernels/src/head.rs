@@ -6,8 +6,8 @@ use crate::gemm::{Matrix, MatrixMut, Precision, Put, multiply_in};
 use crate::math::{exponentiate, highest, tanh};
 use crate::vectorised::vectorised;
 
-/// Logits that exist at one time, about: 32 MB.
-const LOGITS: usize = 1 << 23;
+/// Logits that exist at one time, about: 64 MB.
+const LOGITS: usize = 1 << 24;
 
 /// Logits that one task caps.
 const PIECE: usize = 1 << 14;
