@@ -230,7 +230,7 @@ def main():
                 "schedule": {"kind": "constant"},
                 "warmup": {"steps": 0},
                 "precision": precision,
-                "shuffle": False,
+                "order": "given",
             }
             return Side([ours, work, work / "adapter", items, json.dumps(options)], env)
 

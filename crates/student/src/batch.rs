@@ -53,6 +53,8 @@ pub(crate) struct Sequence {
     pub(crate) source: Vec<u32>,
     /// What the decoder reads.
     pub(crate) tokens: Vec<u32>,
+    /// How many of them are the prompt's, or begin every completion.
+    pub(crate) n_prompt: usize,
     /// What should follow each of them, where that carries loss.
     pub(crate) targets: Vec<Option<u32>>,
     pub(crate) weight: f32,
@@ -90,9 +92,18 @@ impl Sequence {
         Ok(Self {
             source,
             tokens,
+            n_prompt,
             targets,
             weight: item.weight as f32,
         })
+    }
+
+    /// What is read before the completion.
+    pub(crate) fn prompt(&self) -> Read<'_> {
+        Read {
+            source: &self.source,
+            tokens: &self.tokens[..self.n_prompt.min(self.tokens.len())],
+        }
     }
 
     /// What is read of it.
@@ -281,11 +292,37 @@ fn pack_one(group: &[&Sequence], shares: bool) -> Packed {
     }
 }
 
-/// The order of `n` sequences in one epoch, by the seed.
-pub(crate) fn order(n: usize, epoch: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    Random::new(seed, &format!("train epoch {epoch}")).shuffle(&mut order);
-    order
+/// In what order items are learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Drawn anew for each epoch, item by item.
+    #[default]
+    Items,
+    /// Drawn anew for each epoch, prompt by prompt: what follows one prompt stays together.
+    Prompts,
+    /// As they come, such as the easy ones first.
+    Given,
+}
+
+impl Order {
+    /// The order of items with these prompts in one epoch, by the seed.
+    pub(crate) fn of(self, prompts: &[Read<'_>], epoch: usize, seed: u64) -> Vec<usize> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut places = HashMap::new();
+        for (index, &prompt) in prompts.iter().enumerate() {
+            let alone = (self != Self::Prompts).then_some(index);
+            let place = *places.entry((prompt, alone)).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[place].push(index);
+        }
+        if self != Self::Given {
+            Random::new(seed, &format!("train epoch {epoch}")).shuffle(&mut groups);
+        }
+        groups.concat()
+    }
 }
 
 #[cfg(test)]
@@ -370,6 +407,7 @@ mod tests {
     #[test]
     fn packing_keeps_the_order_and_the_limit() {
         let of = |n: usize| Sequence {
+            n_prompt: 0,
             source: Vec::new(),
             tokens: vec![n as u32; n],
             targets: vec![Some(n as u32); n],
@@ -389,6 +427,7 @@ mod tests {
             let mut tokens = vec![9; prompt];
             tokens.extend([completion; 3]);
             Sequence {
+                n_prompt: prompt,
                 source: Vec::new(),
                 targets: vec![Some(1); tokens.len()],
                 tokens,
@@ -410,11 +449,24 @@ mod tests {
 
     #[test]
     fn each_epoch_has_its_own_order_by_the_seed() {
-        let mut first = order(20, 0, 7);
-        assert_eq!(first, order(20, 0, 7));
-        assert_ne!(first, order(20, 1, 7));
-        assert_ne!(first, order(20, 0, 8));
-        first.sort_unstable();
-        assert!(first.into_iter().eq(0..20));
+        let tokens: Vec<u32> = (0..20).map(|i| i % 5).collect();
+        let prompt = |tokens| Read {
+            source: &[],
+            tokens,
+        };
+        let prompts: Vec<Read<'_>> = tokens.chunks(1).map(prompt).collect();
+        let of = |order: Order, epoch, seed| order.of(&prompts, epoch, seed);
+        for order in [Order::Items, Order::Prompts] {
+            let mut first = of(order, 0, 7);
+            assert_eq!(first, of(order, 0, 7));
+            assert_ne!(first, of(order, 1, 7));
+            assert_ne!(first, of(order, 0, 8));
+            first.sort_unstable();
+            assert!(first.into_iter().eq(0..20));
+        }
+        assert!(of(Order::Given, 3, 7).into_iter().eq(0..20));
+        for together in of(Order::Prompts, 0, 7).chunks(4) {
+            assert!(together.iter().all(|i| i % 5 == together[0] % 5));
+        }
     }
 }

@@ -43,7 +43,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod weights;
 
-pub use batch::Item;
+pub use batch::{Item, Order};
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
 pub use interface::Interface;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::LoraOptions;
-use crate::batch::LossOn;
+use crate::batch::{LossOn, Order};
 use crate::error::{Error, Result};
 use crate::objective::Objectives;
 use crate::ops::{self, AtRest};
@@ -103,6 +103,10 @@ pub struct TrainOptions {
     pub steps: Option<usize>,
     /// Items per update.
     pub batch_size: usize,
+    /// In what order items are learnt: drawn for each epoch, one by one ("items") or prompt by
+    /// prompt ("prompts": all that follows one prompt stays together and shares its computation),
+    /// or as they come ("given").
+    pub order: Order,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
     /// Compute activations again in the backward pass instead of keeping them: a third more work,
@@ -157,6 +161,7 @@ impl Default for TrainOptions {
             epochs: 3.0,
             steps: None,
             batch_size: 8,
+            order: Order::default(),
             micro_batch_tokens: 4096,
             recompute: false,
             share_prompts: true,

@@ -51,7 +51,7 @@ impl Shared {
 }
 
 /// What is read of one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Read<'a> {
     /// What an encoder reads; empty where there is none.
     pub(crate) source: &'a [u32],

@@ -18,7 +18,7 @@ use stillhouse_core::random::hash;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
-use crate::batch::{self, Item, Packed};
+use crate::batch::{Item, Packed};
 use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::mean_loss;
@@ -31,6 +31,7 @@ use crate::optimizer::{Optimizer, trained};
 use self::material::Data;
 pub use self::material::{Judge, Material};
 use crate::options::count;
+use crate::shared::Read;
 pub use crate::options::{Base, Criterion, Method, Precision, TrainOptions};
 
 /// A student after training.
@@ -404,7 +405,9 @@ impl<'a> Training<'a> {
             (step - 1) / self.epoch_steps(),
             (step - 1) % self.epoch_steps(),
         );
-        let order = batch::order(data.train.len(), epoch, self.seed);
+        let prompt = |unit: &'a Unit| unit[0].sequence.prompt();
+        let prompts: Vec<Read<'_>> = data.train.iter().map(prompt).collect();
+        let order = self.options.order.of(&prompts, epoch, self.seed);
         order
             .into_iter()
             .skip(place * size)
