@@ -10,6 +10,7 @@ pub mod evaluate;
 mod fingerprint;
 mod job;
 mod look;
+mod memory;
 mod models;
 mod pipeline;
 pub mod score;

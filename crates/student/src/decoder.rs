@@ -11,7 +11,7 @@ use stillhouse_core::random::Random;
 
 use crate::config::{Config, Mlp, NormKind};
 use crate::ops::{self, Attention, Head, Heads, KvCache, Layout, Rope};
-use crate::parameter::{self, Linear, Parameter, Plan, Product};
+use crate::parameter::{self, Linear, Parameter, Plan, Planned, Product, Value, device};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
@@ -166,10 +166,10 @@ fn heads(config: &Config) -> Heads {
 }
 
 impl Decoder {
-    /// Builds a decoder; `arrays` is asked for its parameters by their names and shapes.
+    /// Builds a decoder; `values` is asked for its parameters by their names and shapes.
     pub(crate) fn build<E>(
         config: Config,
-        arrays: impl FnOnce(&[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>, E>,
+        values: impl FnOnce(&[Planned]) -> Result<BTreeMap<String, Value>, E>,
     ) -> Result<Self, E> {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
@@ -191,8 +191,8 @@ impl Decoder {
         let has_head_bias = config.family.has_head_bias;
         let head_bias =
             has_head_bias.then(|| plan.add("lm_head.bias".to_owned(), vec![config.vocabulary]));
-        let arrays = arrays(&plan.0)?;
-        let parameters = plan.parameters(arrays);
+        let values = values(&plan.0)?;
+        let parameters = plan.parameters(values);
         Ok(Self {
             tables: Tables::of(&config),
             config,
@@ -210,7 +210,7 @@ impl Decoder {
         let one = 1.0 - norm_offset(&config);
         let spread = config.json["initializer_range"].as_f64().unwrap_or(0.02);
         let built = Self::build(config, |plan| {
-            let draw = |(name, shape): &(String, Vec<usize>)| {
+            let draw = |Planned { name, shape, .. }: &Planned| {
                 let n = shape.iter().product();
                 let mut random = Random::new(seed, name);
                 let values = match (shape.len(), name.rsplit('.').next()) {
@@ -219,7 +219,8 @@ impl Decoder {
                     _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
                 let shape = shape.clone();
-                (name.clone(), Array { shape, values })
+                let value = Value::new(Array { shape, values }, &device());
+                (name.clone(), value)
             };
             Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())
         });
@@ -250,7 +251,7 @@ impl Decoder {
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
         let longest = layout.longest();
-        self.forward(tokens, ops::linear, |index, q, k, v| {
+        self.forward(tokens, ops::through, |index, q, k, v| {
             let layer = &self.layers[index];
             let mut how = layer.attention;
             // A window that no sequence outgrows is none.
@@ -272,9 +273,9 @@ impl Decoder {
         cache: &mut KvCache,
     ) -> Tensor<2> {
         let product = if layout.longest() == 1 {
-            ops::linear_rows
+            ops::through_rows
         } else {
-            ops::linear
+            ops::through
         };
         let lengths = slots.iter().zip(layout.sequences());
         let lengths = lengths.map(|(&slot, rows)| cache.length(slot) + rows.len());

@@ -84,7 +84,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
     let folder = job.path(trained_name(job));
     match job.config.student.train.method {
-        Method::Lora => Ok(base.with_adapter(&folder)?),
+        Method::Lora => Ok(base.without_adapter().with_adapter(&folder)?),
         Method::Full => {
             let mut model = Model::load(&folder)?;
             model.limit_context(base.context_tokens());

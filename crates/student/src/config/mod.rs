@@ -226,11 +226,15 @@ impl Fields<'_> {
     }
 
     fn refuse_unsupported(&self) -> Result<()> {
-        if !self.json["quantization_config"].is_null() {
-            return Err(self.wrong(
-                "quantization_config",
-                "quantised weights; supported: f32, f16, bf16",
-            ));
+        let quantised = &self.json["quantization_config"];
+        if !quantised.is_null() {
+            let what = format!(
+                "weights quantised by {} are not read; take the model that they were made from, in f32, f16 or bf16, and student.train.base = \"nf4\"",
+                quantised["quant_method"]
+                    .as_str()
+                    .unwrap_or("another program")
+            );
+            return Err(self.wrong("quantization_config", &what));
         }
         if self.flag("use_bidirectional_attention", false) {
             return Err(self.wrong(

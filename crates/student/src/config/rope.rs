@@ -331,7 +331,10 @@ mod tests {
 
     #[test]
     fn every_stretch_equals_that_of_transformers() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/decoders/ropes.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../fixtures/decoders/ropes.json"
+        );
         let cases: Value = fs::read_json(Path::new(path)).unwrap();
         for case in cases.as_array().unwrap() {
             let json = serde_json::json!({"max_position_embeddings": 256});
@@ -355,7 +358,10 @@ mod tests {
                 assert!(difference < 1e-6, "{rope:?}: {found}, expected {expected}");
             }
             let magnitude = case["magnitude"].as_f64().unwrap();
-            assert!((f64::from(rope.magnitude()) - magnitude).abs() < 1e-6, "{rope:?}");
+            assert!(
+                (f64::from(rope.magnitude()) - magnitude).abs() < 1e-6,
+                "{rope:?}"
+            );
         }
     }
 }
