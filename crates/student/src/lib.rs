@@ -32,6 +32,7 @@ mod options;
 mod parameter;
 #[cfg(test)]
 mod quantised;
+mod rotary;
 pub mod score;
 mod seq2seq;
 mod shared;

@@ -91,8 +91,8 @@ pub struct TrainOptions {
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
     /// Items that go through the model at once and begin alike, such as several completions of one
-    /// prompt, share that beginning's computation; loss and gradients stay the same within rounding. With
-    /// dropout nothing is shared.
+    /// prompt, share that beginning's computation; loss and gradients stay the same within
+    /// rounding. With dropout nothing is shared.
     pub share_prompts: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.

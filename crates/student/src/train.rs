@@ -273,7 +273,7 @@ impl<'a> Training<'a> {
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
         let (items, most) = (self.items_of(step), options.micro_batch_tokens);
-        // Each item draws its own dropout, so with that they are read apart.
+        // Where a draw of chance differs from row to row (dropout), items must be read apart.
         let dropout = self.dropout(step);
         let packed = if options.share_prompts && dropout.is_none() {
             batch::pack(items, most)

@@ -142,6 +142,9 @@ fn answer(
         let prompts = prompts(job, *task, &open, model)?;
         let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
         let mut keep = |index: usize, completion: Completion| {
+            if completion.sample > 0 {
+                return Ok(());
+            }
             let text = &completion.text;
             let (mut label, explanation, mut outcome) =
                 job.template.parse_for(*task, text, &labels);
