@@ -3,12 +3,14 @@
 //! [`run`] carries a [`config::Config`] out; [`plan`] says what it would do. Only
 //! [`pipeline`](self) knows the order of the stages.
 
+pub mod ablate;
 pub mod config;
 mod doctor;
 mod error;
 pub mod evaluate;
 mod fingerprint;
 mod job;
+mod likelihood;
 mod look;
 mod memory;
 mod models;
