@@ -113,7 +113,8 @@ pub struct TrainOptions {
     /// and the memory of one layer instead of all.
     pub recompute: bool,
     /// Items that go through the model at once and begin alike, such as several completions of one
-    /// prompt, share that beginning's computation; loss and gradients stay the same within rounding.
+    /// prompt, share that beginning's computation; loss and gradients stay the same within
+    /// rounding. With dropout nothing is shared.
     pub share_prompts: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.

@@ -160,9 +160,9 @@ impl<'a> Input<'a> {
     }
 }
 
-/// One task per tree and key-value head; the longest first would balance better, but the order is the caller's.
-fn tasks(trees: &[Tree], kv_heads: usize) -> Vec<(&Tree, usize)> {
-    let heads = |tree| (0..kv_heads).map(move |head| (tree, head));
+/// One task per tree and head; the longest first would balance better, but the order is the caller's.
+fn tasks(trees: &[Tree], n_heads: usize) -> Vec<(&Tree, usize)> {
+    let heads = |tree| (0..n_heads).map(move |head| (tree, head));
     trees.iter().flat_map(heads).collect()
 }
 
@@ -206,8 +206,10 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
         "a denominator per row and head"
     );
     let (y, log_sums) = (Shared::new(y), Shared::new(log_sums));
-    let tasks = tasks(&trees, shape.kv_heads);
-    tasks.into_par_iter().for_each(|(tree, kv_head)| {
+    // Heads that share their keys rotate them each for themselves: that is little beside the products, and all threads have work where there is one tree.
+    let tasks = tasks(&trees, shape.heads);
+    tasks.into_par_iter().for_each(|(tree, head)| {
+        let kv_head = head / shape.group();
         let v = input.kv(input.v, tree, kv_head);
         let (area, widest) = (tree.rows.len() * size, BLOCK * tree.longest());
         let lengths = [area, BLOCK * size, widest, BLOCK * size];
@@ -215,25 +217,23 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
             input.rotate_keys(tree, kv_head, keys);
             let blocks = tree.branches.iter().flat_map(|b| b.blocks(shape.window));
             for block in blocks {
-                for head in shape.heads_of(kv_head) {
-                    let (height, width) = (block.rows.len(), block.view.width);
-                    input.rotate_queries(tree, &block, head, queries);
-                    let scores = &mut scores[..height * width];
-                    raw_scores(queries, keys, size, &block, scores);
-                    let sums = softmax(scores, block.view, shape.scale, shape.soft_cap);
-                    mix(scores, v, size, &block, mixed);
-                    for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
-                        let row = tree.rows.start + block.rows.start + i;
-                        // SAFETY: each row and head belongs to exactly one task.
-                        let (y, log_sum) = unsafe {
-                            (
-                                y.part(row * query_size + head * size, size),
-                                log_sums.part(row * shape.heads + head, 1),
-                            )
-                        };
-                        y.copy_from_slice(mixed);
-                        log_sum[0] = sums[i];
-                    }
+                let (height, width) = (block.rows.len(), block.view.width);
+                input.rotate_queries(tree, &block, head, queries);
+                let scores = &mut scores[..height * width];
+                raw_scores(queries, keys, size, &block, scores);
+                let sums = softmax(scores, block.view, shape.scale, shape.soft_cap);
+                mix(scores, v, size, &block, mixed);
+                for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
+                    let row = tree.rows.start + block.rows.start + i;
+                    // SAFETY: each row and head belongs to exactly one task.
+                    let (y, log_sum) = unsafe {
+                        (
+                            y.part(row * query_size + head * size, size),
+                            log_sums.part(row * shape.heads + head, 1),
+                        )
+                    };
+                    y.copy_from_slice(mixed);
+                    log_sum[0] = sums[i];
                 }
             }
         });
