@@ -78,15 +78,17 @@ fn kept(logits: &[f32], top_k: Option<usize>, top_p: f64, weight: impl Fn(u32) -
     let n = logits.len();
     let most = top_k.unwrap_or(n).min(n);
     if top_p >= 1.0 {
-        return match most < n {
-            true => highest(logits, most),
-            false => (0..n as u32).collect(),
+        return if most < n {
+            highest(logits, most)
+        } else {
+            (0..n as u32).collect()
         };
     }
     let mut ranked = highest(logits, most.min(64));
-    let total: f64 = match most < n {
-        true => highest(logits, most).into_iter().map(&weight).sum(),
-        false => (0..n as u32).map(&weight).sum(),
+    let total: f64 = if most < n {
+        highest(logits, most).into_iter().map(&weight).sum()
+    } else {
+        (0..n as u32).map(&weight).sum()
     };
     // A few of the likeliest mostly reach it; else more are looked at, until all are.
     loop {

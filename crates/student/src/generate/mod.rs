@@ -164,11 +164,12 @@ impl Batch<'_> {
             let logits = self.logits(states);
             let room = self.model.context_tokens() - reading.tokens.len();
             let most = self.options.max_new_tokens.min(room);
-            let before = match self.options.penalise_prompt {
-                true => reading.tokens,
-                false => Vec::new(),
+            let before = if self.options.penalise_prompt {
+                reading.tokens
+            } else {
+                Vec::new()
             };
-            self.live_texts(index, prompt, seed, most, &before, slots, &logits);
+            self.live_texts(index, prompt, seed, most, &before, &slots, &logits);
         }
     }
 
@@ -180,7 +181,7 @@ impl Batch<'_> {
         seed: u64,
         most: usize,
         before: &[u32],
-        slots: Vec<usize>,
+        slots: &[usize],
         logits: &[f32],
     ) {
         let said = || Said::new(before.to_vec());
@@ -355,5 +356,7 @@ fn log_softmax(logits: &mut [f32]) {
         .map(|logit| f64::from(logit - most).exp())
         .sum();
     let shift = most + sum.ln() as f32;
-    logits.iter_mut().for_each(|logit| *logit -= shift);
+    for logit in logits {
+        *logit -= shift;
+    }
 }

@@ -87,7 +87,7 @@ fn completions_depend_on_their_prompt_alone_whatever_the_kind() {
     for (sampling, n) in kinds {
         for model in [&t5, &base()] {
             let options = |batch_size| GenerateOptions {
-                max_new_tokens: 12,
+                max_new_tokens: 8,
                 sampling,
                 n,
                 batch_size,
@@ -99,13 +99,7 @@ fn completions_depend_on_their_prompt_alone_whatever_the_kind() {
                 "{sampling:?}"
             );
             assert_eq!(together[0], together[3], "equal prompts get equal texts");
-            for batch_size in [1, 4] {
-                assert_eq!(
-                    say(model, &prompts, &options(batch_size)),
-                    together,
-                    "{sampling:?}"
-                );
-            }
+            assert_eq!(say(model, &prompts, &options(4)), together, "{sampling:?}");
             let alone = say(model, &prompts[1..2], &options(16));
             assert_eq!(alone[0], together[1]);
         }

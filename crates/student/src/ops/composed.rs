@@ -376,7 +376,7 @@ pub fn relative_attention(
         let (n, m) = (rows.len(), source.len());
         let mut scores = split(&q, rows).matmul(split(&k, source).swap_dims(1, 2));
         if let Some(RelativeBias { table, buckets }) = bias {
-            let of = |i: usize, j: usize| buckets.of(j as isize - i as isize);
+            let of = |i: usize, j: usize| buckets.of(j.cast_signed() - i.cast_signed());
             let at = (0..n).flat_map(|i| (0..m).map(move |j| of(i, j)));
             let bias = table.clone().select(0, index(at, &q.device()));
             scores = scores + bias.reshape([n, m, heads]).permute([2, 0, 1]);

@@ -44,7 +44,7 @@ impl SourceCache {
         let heads = bias.dims()[1];
         let table = host(bias.clone());
         let by_distance = |head: usize| {
-            let at = |back: usize| buckets.of(-(back as isize)) * heads + head;
+            let at = |back: usize| buckets.of(-back.cast_signed()) * heads + head;
             (0..longest).map(|back| table[at(back)]).collect()
         };
         Self {

@@ -70,7 +70,9 @@ fn losses_agree_and_the_prompt_is_never_learnt() {
 fn every_gradient_and_three_steps_of_full_training_agree() {
     each_case(|mut case| {
         let parameters = case.model.network.parameters_mut();
-        parameters.iter_mut().for_each(|p| p.is_trained = true);
+        for parameter in parameters {
+            parameter.is_trained = true;
+        }
         check_training(&mut case, "full", 4096);
     });
 }
@@ -100,7 +102,7 @@ fn the_likelihood_of_a_completion_is_its_loss() {
     for (item, sequence) in items(&case.json).iter().zip(&mut sequences) {
         let found = log_likelihood(&case.model, &item.prompt, &item.completion).unwrap();
         *sequence.targets.last_mut().unwrap() = None;
-        let loss = mean_loss(&case.model.network, &[sequence.clone()], 4096).unwrap();
+        let loss = mean_loss(&case.model.network, std::slice::from_ref(sequence), 4096).unwrap();
         assert!((found.perplexity().unwrap().ln() - loss).abs() < 1e-6);
     }
 }

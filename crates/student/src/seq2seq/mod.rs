@@ -44,9 +44,10 @@ struct Stack {
 
 impl Stack {
     fn plan(plan: &mut Plan, config: &Config, is_encoder: bool) -> Self {
-        let (name, layers) = match is_encoder {
-            true => ("encoder", config.encoder_layers),
-            false => ("decoder", config.decoder_layers),
+        let (name, layers) = if is_encoder {
+            ("encoder", config.encoder_layers)
+        } else {
+            ("decoder", config.decoder_layers)
         };
         let mut bias = None;
         let block = |index| {
@@ -200,9 +201,10 @@ impl EncoderDecoder {
 
     fn finish(&self, pass: Pass<'_>, x: Tensor<2>) -> Tensor<2> {
         let x = pass.norm(x, self.decoder.norm);
-        match self.config.is_scaled {
-            true => x * (self.config.hidden_size as f32).sqrt().recip(),
-            false => x,
+        if self.config.is_scaled {
+            x * (self.config.hidden_size as f32).sqrt().recip()
+        } else {
+            x
         }
     }
 
