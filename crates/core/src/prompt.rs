@@ -179,6 +179,48 @@ impl Template {
         }
     }
 
+    /// A rationale and the words that announce an answer: what stands between the prompt and
+    /// [`answered`](Self::answered) where the likelihood of the answer is asked for. Without a
+    /// rationale the words alone.
+    pub fn reasoned(&self, rationale: &str) -> String {
+        let states = crate::data::answer::STATES;
+        let text = match rationale.trim() {
+            "" => states.to_owned(),
+            rationale => format!("{rationale} {states}"),
+        };
+        match self.options.chat {
+            Some(_) => text,
+            None => format!(" {text}"),
+        }
+    }
+
+    /// The answer after [`reasoned`](Self::reasoned).
+    pub fn answered(&self, label: &str) -> String {
+        format!(" {label}")
+    }
+
+    /// The pieces of a completion that gives an answer without a rationale, as a student trained
+    /// on these completions would say it.
+    pub fn answered_at_once(&self, label: &str) -> Vec<String> {
+        match self.options.order {
+            Order::RationaleFirst => vec![self.reasoned(""), self.answered(label)],
+            Order::AnswerFirst | Order::TwoPrompts if self.options.chat.is_some() => {
+                vec![label.to_owned()]
+            }
+            Order::AnswerFirst | Order::TwoPrompts => vec![self.answered(label)],
+        }
+    }
+
+    /// Whether the prompt shows the gold label.
+    pub fn shows_label(&self) -> bool {
+        self.options.show_label
+    }
+
+    /// How an answer is read, and the spellings of the label set.
+    pub fn answers(&self) -> (&AnswerOptions, &BTreeMap<String, Vec<String>>) {
+        (&self.options.answer, &self.options.labels)
+    }
+
     /// Reads a completion: its label (none where the prompt showed it), its explanation, and how
     /// it ended. Without a label the whole text counts as the explanation.
     pub fn parse(&self, completion: &str, labels: &[&str]) -> (Option<String>, String, Outcome) {

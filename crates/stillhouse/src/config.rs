@@ -197,6 +197,9 @@ mod tests {
             "top_logprobs",
             "requests_per_minute",
             "tokens_per_minute",
+            "budget",
+            "scorer",
+            "scores",
         ] {
             assert!(
                 DEFAULT.contains(&format!("\n# {key} = ")),

@@ -28,6 +28,7 @@ pub(crate) struct Job<'a> {
     /// Name and hash of the dataset file.
     pub(crate) dataset_file: (String, String),
     base: OnceCell<Found>,
+    scorer: OnceCell<Found>,
     encoder: OnceCell<Found>,
     judge: OnceCell<Found>,
 }
@@ -51,7 +52,8 @@ impl<'a> Job<'a> {
         dataset.check(&path)?;
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
-        let (base, encoder, judge) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let (base, scorer) = (OnceCell::new(), OnceCell::new());
+        let (encoder, judge) = (OnceCell::new(), OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -60,6 +62,7 @@ impl<'a> Job<'a> {
             given,
             dataset_file,
             base,
+            scorer,
             encoder,
             judge,
         })
@@ -127,6 +130,27 @@ impl<'a> Job<'a> {
     fn adapter(&self) -> Option<PathBuf> {
         let folder = self.config.student.adapter.as_ref()?;
         Some(self.given.locate(folder))
+    }
+
+    /// The identity of the model whose likelihoods select.
+    pub(crate) fn scorer_input(&self, observe: &mut Observer<'_>) -> Result<(String, String)> {
+        match &self.config.select.scorer {
+            Some(name) => {
+                let found = self.find(&self.scorer, name, observe)?;
+                Ok(("scorer".into(), found.fingerprint.clone()))
+            }
+            None => self.base_input(observe),
+        }
+    }
+
+    /// The model whose likelihoods select: another one, or the student before any training.
+    pub(crate) fn scorer(&self, examples: &[Example], observe: &mut Observer<'_>) -> Result<Model> {
+        match &self.config.select.scorer {
+            Some(name) => Ok(Model::load(
+                &self.find(&self.scorer, name, observe)?.folder,
+            )?),
+            None => self.untrained(examples, observe),
+        }
     }
 
     /// The student before any training: the base model, or random weights with a tokenizer

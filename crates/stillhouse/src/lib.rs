@@ -3,16 +3,19 @@
 //! [`run`] carries a [`config::Config`] out; [`plan`] says what it would do. Only
 //! [`pipeline`](self) knows the order of the stages.
 
+pub mod ablate;
 pub mod config;
 mod doctor;
 mod error;
 pub mod evaluate;
 mod fingerprint;
 mod job;
+mod likelihood;
 mod look;
 mod memory;
 mod models;
 mod pipeline;
+pub mod score;
 mod stage;
 
 pub use doctor::doctor;

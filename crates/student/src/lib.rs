@@ -32,8 +32,10 @@ mod options;
 mod parameter;
 #[cfg(test)]
 mod quantised;
+mod rotary;
 pub mod score;
 mod seq2seq;
+mod shared;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::Result;
 use crate::interface::Interface;
-use crate::ops::{Dropout, Head, KvCache, Layout, SourceCache};
+use crate::ops::{self, Dropout, Head, KvCache, Layout, SourceCache};
 use crate::parameter::{Linear, Parameter, Planned, Value};
 use crate::seq2seq::{self, EncoderDecoder};
 use crate::weights;
@@ -147,10 +147,17 @@ impl Network {
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, one a packed token.
+    ///
+    /// Tokens that several sequences share are read once, and their states stand in the place of each.
     pub(crate) fn states(&self, packed: &Packed) -> Tensor<2> {
-        match self {
-            Self::Decoder(decoder) => decoder.states(&packed.tokens, &packed.layout),
-            Self::EncoderDecoder(network) => {
+        match (self, &packed.shared) {
+            (Self::Decoder(decoder), None) => decoder.states(&packed.tokens, &packed.layout),
+            (Self::Decoder(decoder), Some(shared)) => {
+                let states = decoder.states(&shared.tokens, &shared.layout);
+                // Its backward adds up the gradients of all places that have a row's state.
+                ops::embedding(&states, &shared.rows)
+            }
+            (Self::EncoderDecoder(network), _) => {
                 let source = packed.source.as_ref();
                 let source = source.expect("packed for this model, prompts stand apart");
                 network.states(&packed.tokens, &packed.layout, source)

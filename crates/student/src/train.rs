@@ -272,9 +272,16 @@ impl<'a> Training<'a> {
     /// One update: forward and backward over its items, checks, clipping, `AdamW`.
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
-        let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
+        let (items, most) = (self.items_of(step), options.micro_batch_tokens);
+        // Where a draw of chance differs from row to row (dropout), items must be read apart.
+        let dropout = self.dropout(step);
+        let packed = if options.share_prompts && dropout.is_none() {
+            batch::pack(items, most)
+        } else {
+            batch::pack_apart(items, most)
+        };
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.network, &packed, self.dropout(step))
+            loss_and_gradient(&self.model.network, &packed, dropout)
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {

@@ -269,9 +269,11 @@ pub(super) fn rule_title(rule: Rule) -> &'static str {
     match rule {
         Rule::Outcome => "unusable answer",
         Rule::Accuracy => "label is not the gold label",
+        Rule::Duplicate => "the same text as one before",
         Rule::Diversity => "too close to one kept before",
-        Rule::Difficulty => "by the student's likelihood",
+        Rule::Difficulty => "ranked behind those kept, or without a score",
         Rule::Keep => "over the number to keep",
+        Rule::Budget => "over the number to keep of all examples",
     }
 }
 

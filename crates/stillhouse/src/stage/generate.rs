@@ -81,7 +81,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 }
 
 /// The student of this run: a whole model, or the base model under its adapter.
-fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
+pub(crate) fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
     let folder = job.path(trained_name(job));
     match job.config.student.train.method {
         Method::Lora => Ok(base.without_adapter().with_adapter(&folder)?),
@@ -123,7 +123,7 @@ pub(crate) fn prompts(
 }
 
 /// Lets one system answer the examples that it has not answered yet.
-fn answer(
+pub(crate) fn answer(
     job: &Job<'_>,
     examples: &[Example],
     system: &str,
@@ -142,6 +142,9 @@ fn answer(
         let prompts = prompts(job, *task, &open, model)?;
         let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
         let mut keep = |index: usize, completion: Completion| {
+            if completion.sample > 0 {
+                return Ok(());
+            }
             let text = &completion.text;
             let (mut label, explanation, mut outcome) =
                 job.template.parse_for(*task, text, &labels);

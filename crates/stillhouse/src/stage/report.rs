@@ -7,9 +7,10 @@ use serde_json::Value;
 use stillhouse_core::data::Summary as DataSummary;
 use stillhouse_core::evaluate::summary::MetricsFile;
 use stillhouse_core::event::Observer;
-use stillhouse_core::record::{Example, Reference, Split};
-use stillhouse_core::report::{self, Dataset, Funnel, Report, StageTime};
+use stillhouse_core::record::{Choice, Example, Rationale, Reference, Scores, Split};
+use stillhouse_core::report::{self, Dataset, Funnel, Report, Selected, StageTime};
 use stillhouse_core::run::{Inputs, Manifest, Outputs, Run, Stage};
+use stillhouse_core::select::{Input, SelectOptions, Similarity, Vectors, Wanted};
 use stillhouse_core::{fs, jsonl};
 
 use crate::error::Result;
@@ -49,11 +50,10 @@ fn gather(job: &Job<'_>) -> Result<Report> {
     let all = read_all("examples.jsonl")?;
     let data: DataSummary = fs::read_json(&job.path("data.json"))?;
     let own: Vec<Reference> = jsonl::read(&job.path("references.jsonl"))?;
-    let selection = Funnel::of(
-        &jsonl::read(&job.path("rationales.jsonl"))?,
-        &jsonl::read(&job.path("selection.jsonl"))?,
-        &own,
-    );
+    let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
+    let choices: Vec<Choice> = jsonl::read(&job.path("selection.jsonl"))?;
+    let selection = Funnel::of(&rationales, &choices, &own);
+    let selected = selected(job, &all, &rationales, &choices, &own)?;
     let dataset = Dataset::of(data.name.clone(), &all);
     let examples: Vec<Example> = all.into_iter().filter(|e| e.split == Split::Test).collect();
     let references = evaluate::references(job, &examples)?
@@ -86,6 +86,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         config: job.given.to_toml(),
         dataset,
         selection: Some(selection),
+        selected: Some(selected),
         steps: jsonl::read(&job.path("steps.jsonl"))?,
         metrics: fs::read_json(&job.path("metrics.json"))?,
         pairs: jsonl::read(&job.path("pairs.jsonl"))?,
@@ -101,6 +102,37 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         notes,
         warnings,
     })
+}
+
+/// What selection saw, from its own records and the scores that it left.
+fn selected(
+    job: &Job<'_>,
+    examples: &[Example],
+    rationales: &[Rationale],
+    choices: &[Choice],
+    references: &[Reference],
+) -> Result<Selected> {
+    let own = &job.config.select;
+    let path = job.path("scores.jsonl");
+    let scores: Vec<Scores> = if Wanted::of(own).any() {
+        jsonl::read(&path)?
+    } else {
+        vec![]
+    };
+    // What would need embeddings again is compared by words here.
+    let options = SelectOptions {
+        similarity: Similarity::default(),
+        ..own.clone()
+    };
+    let input = Input {
+        examples,
+        rationales,
+        scores: &scores,
+        judgements: &[],
+        vectors: &Vectors::new(),
+    };
+    let seed = job.config.seed;
+    Ok(Selected::of(&input, choices, &options, references, seed))
 }
 
 /// Short facts below the heading.

@@ -148,13 +148,12 @@ impl Config {
             let is_missing = json.get(key).is_none();
             json[key].as_f64().or(default.filter(|_| is_missing))
         };
-        const HEAD_CAP: &str = "final_logit_softcapping";
         let (attention_soft_cap, head_soft_cap) = match family.soft_caps {
             SoftCaps::None => (None, None),
-            SoftCaps::Head => (None, cap(HEAD_CAP, None)),
+            SoftCaps::Head => (None, cap("final_logit_softcapping", None)),
             SoftCaps::Both(attention, head) => (
                 cap("attn_logit_softcapping", Some(attention)),
-                cap(HEAD_CAP, Some(head)),
+                cap("final_logit_softcapping", Some(head)),
             ),
         };
         Ok(Self {
@@ -482,7 +481,7 @@ mod tests {
         };
         assert_eq!((qwen.biases, qwen.head_size), (biases, 8));
         let phi = of("PhiForCausalLM", |j| {
-            j["partial_rotary_factor"] = json!(0.25)
+            j["partial_rotary_factor"] = json!(0.25);
         });
         assert_eq!(
             (phi.ropes[0].size, phi.activation),

@@ -34,7 +34,7 @@ pub use dropout::Dropout;
 pub use embedding::embedding;
 pub use frozen::{AtRest, Freezing, Frozen, Weight, through, through_rows};
 pub use gate::{Activation, activate, gated};
-pub use head::{Head, Loss, head_log_likelihood, head_logits, head_loss, head_rows};
+pub use head::{Head, Loss, Scored, head_logits, head_loss, head_rows, head_scores};
 pub use layout::{Heads, Layout};
 pub use linear::{Branch, linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
