@@ -14,6 +14,7 @@ mod likelihood;
 mod look;
 mod models;
 mod pipeline;
+pub mod score;
 mod stage;
 
 pub use doctor::doctor;

@@ -29,6 +29,7 @@ mod options;
 mod parameter;
 pub mod score;
 mod seq2seq;
+mod shared;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;

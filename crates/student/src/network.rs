@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use crate::batch::{Packed, Reading};
 use crate::decoder::Decoder;
 use crate::interface::Interface;
-use crate::ops::{Head, KvCache, Layout, SourceCache};
+use crate::ops::{self, Head, KvCache, Layout, SourceCache};
 use crate::parameter::{Linear, Parameter, Value};
 use crate::seq2seq::EncoderDecoder;
 
@@ -114,10 +114,17 @@ impl Network {
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, one a packed token.
+    ///
+    /// Tokens that several sequences share are read once, and their states stand in the place of each.
     pub(crate) fn states(&self, packed: &Packed) -> Tensor<2> {
-        match self {
-            Self::Decoder(decoder) => decoder.states(&packed.tokens, &packed.layout),
-            Self::EncoderDecoder(network) => {
+        match (self, &packed.shared) {
+            (Self::Decoder(decoder), None) => decoder.states(&packed.tokens, &packed.layout),
+            (Self::Decoder(decoder), Some(shared)) => {
+                let states = decoder.states(&shared.tokens, &shared.layout);
+                // Its backward adds up the gradients of all places that have a row's state.
+                ops::embedding(&states, &shared.rows)
+            }
+            (Self::EncoderDecoder(network), _) => {
                 let source = packed.source.as_ref();
                 let source = source.expect("packed for this model, prompts stand apart");
                 network.states(&packed.tokens, &packed.layout, source)

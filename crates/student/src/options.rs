@@ -67,6 +67,9 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
+    /// Items that go through the model at once and begin alike, such as several completions of one
+    /// prompt, share that beginning's computation; loss and gradients stay the same within rounding.
+    pub share_prompts: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.
     pub precision: Precision,
@@ -102,6 +105,7 @@ impl Default for TrainOptions {
             steps: None,
             batch_size: 8,
             micro_batch_tokens: 4096,
+            share_prompts: true,
             precision: Precision::default(),
             learning_rate: 1e-3,
             warmup: Warmup::Ratio(0.05),

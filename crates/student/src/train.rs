@@ -257,7 +257,13 @@ impl<'a> Training<'a> {
     /// One update: forward and backward over its items, checks, clipping, `AdamW`.
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
-        let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
+        let (items, most) = (self.items_of(step), options.micro_batch_tokens);
+        // Where a draw of chance differs from row to row (dropout), items must be read apart.
+        let packed = if options.share_prompts {
+            batch::pack(items, most)
+        } else {
+            batch::pack_apart(items, most)
+        };
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
             loss_and_gradient(&self.model.network, &packed)
         });

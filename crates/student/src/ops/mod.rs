@@ -30,7 +30,7 @@ pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
 pub use embedding::embedding;
 pub use gate::{Activation, activate, gated};
-pub use head::{Head, Loss, head_log_likelihood, head_logits, head_loss, head_rows};
+pub use head::{Head, Loss, Scored, head_logits, head_loss, head_rows, head_scores};
 pub use layout::{Heads, Layout};
 pub use linear::{linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
