@@ -1,5 +1,7 @@
 //! A student as what selection asks.
 
+use std::ops::ControlFlow;
+
 use stillhouse_core::event::{Event, Observer};
 use stillhouse_core::select::{Ask, Likelihood, Said, Token};
 use stillhouse_core::{Error as CoreError, Result as CoreResult};
@@ -29,13 +31,9 @@ impl Likelihood for Scorer<'_> {
                 pieces: ask.pieces.clone(),
             })
             .collect();
-        // The caller counts candidates; completions are too many to tell.
+        // The caller counts candidates, and asks there whether to stop.
         let mut hear = |event: Event| match event {
-            Event::Progress { .. } => observe(Event::Progress {
-                unit: String::new(),
-                done: 0,
-                total: 0,
-            }),
+            Event::Progress { .. } => ControlFlow::Continue(()),
             other => observe(other),
         };
         let found = score::score(self.0, &asks, &score::ScoreOptions::default(), &mut hear);
@@ -61,7 +59,6 @@ impl Likelihood for Scorer<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::ops::ControlFlow;
     use std::path::Path;
 
     use serde::Deserialize;
