@@ -151,6 +151,20 @@ pub(crate) struct Form {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Score {
+    /// A model folder, or a model's name
+    pub(crate) model: String,
+    /// The texts: rows of id, prompt and completion
+    pub(crate) texts: PathBuf,
+    /// Put this PEFT adapter beside the model's weights
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Print one JSON line for each text: id, token_ids, logprobs, ranks, perplexity
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"
@@ -222,20 +236,6 @@ pub(crate) enum ComplexityName {
     Steps,
     /// The untrained student's likelihood of the answer
     Prior,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Score {
-    /// A model folder, or a model's name
-    pub(crate) model: String,
-    /// The texts: rows of id, prompt and completion
-    pub(crate) texts: PathBuf,
-    /// Put this PEFT adapter beside the model's weights
-    #[arg(long, value_name = "DIR")]
-    pub(crate) adapter: Option<PathBuf>,
-    /// Print one JSON line for each text: id, token_ids, logprobs, ranks, perplexity
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -54,15 +54,13 @@ impl Input<'_> {
 
     /// Rows per piece.
     fn height(&self) -> usize {
-        (LOGITS / self.vocab().max(1))
-            .clamp(64, 1024)
-            .min(self.targets.len())
+        height(self.vocab(), self.targets.len())
     }
 
     /// How many logits exist at one time.
     #[must_use]
     pub fn logits_at_a_time(&self) -> usize {
-        self.height() * self.vocab()
+        logits_at_a_time(self.vocab(), self.targets.len())
     }
 
     /// The logits of a piece, `[rows, vocab]`.
@@ -103,6 +101,17 @@ vectorised! {
             *logit = cap * tanh(*logit / cap);
         }
     }
+}
+
+/// Rows per piece.
+fn height(vocab: usize, rows: usize) -> usize {
+    (LOGITS / vocab.max(1)).clamp(64, 1024).min(rows)
+}
+
+/// How many logits of so many rows exist at one time.
+#[must_use]
+pub fn logits_at_a_time(vocab: usize, rows: usize) -> usize {
+    height(vocab, rows) * vocab
 }
 
 /// Where gradients go, each where it is wanted; `weight` and `bias` are added to.

@@ -12,6 +12,7 @@ mod fingerprint;
 mod job;
 mod likelihood;
 mod look;
+mod memory;
 mod models;
 mod pipeline;
 pub mod score;

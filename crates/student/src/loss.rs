@@ -2,15 +2,24 @@
 
 use crate::batch::{self, Packed, Sequence};
 use crate::network::Network;
-use crate::ops;
+use crate::ops::{self, Dropout};
 use crate::optimizer::Gradient;
 
-/// The mean loss over all supervised tokens of the micro-batches, and its gradient.
-pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, Gradient) {
+/// The mean loss over all supervised tokens of the micro-batches, and its gradient; each
+/// micro-batch drops other entries.
+pub(crate) fn loss_and_gradient(
+    network: &Network,
+    packed: &[Packed],
+    dropout: Option<Dropout>,
+) -> (f64, Gradient) {
     let total: f64 = packed.iter().map(weight).sum();
-    let parts = packed
-        .iter()
-        .map(|part| backward(network, part, weight(part) / total));
+    let parts = packed.iter().enumerate().map(|(number, part)| {
+        let share = weight(part) / total;
+        match dropout.map(|all| all.of(&format!("micro-batch {number}"))) {
+            Some(dropout) => backward(&network.dropping(dropout), part, share),
+            None => backward(network, part, share),
+        }
+    });
     let sum = parts.reduce(|(loss, sum), (part_loss, part)| (loss + part_loss, sum.add(part)));
     sum.expect("an update has at least one item")
 }
@@ -96,9 +105,9 @@ mod tests {
         let network = model.network.tracked();
         let shared = batch::pack(&sequences, most);
         assert!(shared[0].shared.is_some());
-        let (loss, gradient) = loss_and_gradient(&network, &shared);
+        let (loss, gradient) = loss_and_gradient(&network, &shared, None);
         let apart = batch::pack_apart(&sequences, most);
-        let (expected_loss, expected) = loss_and_gradient(&network, &apart);
+        let (expected_loss, expected) = loss_and_gradient(&network, &apart, None);
         assert!((loss - expected_loss).abs() < 1e-6 * expected_loss);
         for (found, expected) in gradient.values().iter().zip(expected.values()) {
             let [found, expected] =

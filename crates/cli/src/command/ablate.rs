@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Ablate) -> anyhow::Result<()> {
         clock: &clock,
         hub: &hub,
         vars: &|name| std::env::var(name).ok(),
+        available_memory: super::run::available_memory(),
     };
     let is_asked_to_stop = super::run::stop_on_interrupt()?;
     let mut progress = Progress::new(args.quiet, false);

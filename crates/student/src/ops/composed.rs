@@ -6,8 +6,8 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::{
-    Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Pairs, RelativeBias, Rope,
-    Scored,
+    Activation, AdamwStep, Attention, Branch, Head, Layout, Loss, Moments, Pairs, RelativeBias,
+    Rope, Scored, Weight,
 };
 
 /// See [`linear`](super::linear()).
@@ -24,14 +24,18 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
-    a: &Tensor<2>,
-    b: &Tensor<2>,
-    scale: f32,
+    branch: Branch<'_>,
 ) -> Tensor<2> {
-    let low = x.clone().matmul(a.clone().transpose());
-    linear(x, weight, bias) + low.matmul(b.clone().transpose()) * scale
+    let read = branch.dropout.map_or(x.clone(), |dropout| {
+        let mut mask = vec![1.0; x.shape().num_elements()];
+        dropout.apply(&mut mask, x.dims()[1]);
+        x.clone() * Tensor::from_data(TensorData::new(mask, x.dims()), &x.device())
+    });
+    let low = read.matmul(branch.a.clone().transpose());
+    let weight = weight.to_tensor(&x.device());
+    linear(x, &weight, bias) + low.matmul(branch.b.clone().transpose()) * branch.scale
 }
 
 /// See [`rms_norm`](super::rms_norm()).
