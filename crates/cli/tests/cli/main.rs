@@ -5,6 +5,7 @@
     reason = "a test may stop at what it did not expect"
 )]
 
+mod ablate;
 mod bad_input;
 mod common;
 mod data;

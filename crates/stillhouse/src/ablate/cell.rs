@@ -497,7 +497,8 @@ impl<'a> Base<'a> {
     }
 }
 
-/// Carries out one stage of a cell.
+/// Carries out one stage of a cell; what was done with other options is done again, for a cell's
+/// own record says whether its student is still the one that is wanted.
 fn only(
     config: &Config,
     stage: Stage,
@@ -507,7 +508,7 @@ fn only(
     let request = Request {
         from: Some(stage),
         to: Some(stage),
-        redo: false,
+        redo: true,
     };
     pipeline::run(config, request, world, observe)?;
     Ok(())

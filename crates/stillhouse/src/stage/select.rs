@@ -117,10 +117,6 @@ fn scores(
     if !wanted.any() {
         return Ok(vec![]);
     }
-    if wanted.response {
-        let what = "needs the ranks of tokens, which students do not give yet";
-        return Err(stillhouse_core::Error::option("select.method", what).into());
-    }
     let mut known: HashMap<String, Scores> = HashMap::new();
     if let Some(path) = &own.scores {
         let read: Vec<Scores> = jsonl::read(&job.given.locate(path))?;
