@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{AnswerKind, AnswerOptions, Gold};
+pub use answer::{AnswerKind, AnswerOptions, Gold, Take};
 pub use dataset::{CandidateFields, Dataset, Fields, Origin};
 pub use field::{Joined, text_at};
 pub use files::sha256;
@@ -42,7 +42,7 @@ pub struct DataOptions {
     /// The dataset file: what the fields mean, the labels, the prompt.
     pub dataset: PathBuf,
     /// The records: a file (JSONL, JSON, CSV, TSV or Parquet), or the folder of the files that
-    /// the dataset file names.
+    /// the dataset file names; unset, they are fetched from where its `[from]` says.
     pub path: PathBuf,
     /// What is one example: a claim with all its evidence, or each claim-evidence pair.
     pub unit: Unit,
@@ -126,14 +126,27 @@ pub struct Data {
 /// Reads the records at `options.path` as `dataset` describes them, all into memory.
 pub fn load(dataset: &Dataset, options: &DataOptions, seed: u64) -> Result<Data> {
     let mut data = Data::default();
-    let summary = prepare(dataset, options, seed, |parsed| {
-        data.examples.push(parsed.example);
-        data.references.extend(parsed.reference);
-        data.candidates.extend(parsed.candidates);
+    let summary = read_each(dataset, options, seed, |example, reference, candidates| {
+        data.examples.push(example);
+        data.references.extend(reference);
+        data.candidates.extend(candidates);
         Ok(())
     })?;
     data.summary = summary;
     Ok(data)
+}
+
+/// Reads the records at `options.path` and hands on each example, what is known about good
+/// explanations of it, and its candidates, in the order of the source; none is kept.
+pub fn read_each(
+    dataset: &Dataset,
+    options: &DataOptions,
+    seed: u64,
+    mut each: impl FnMut(Example, Option<Reference>, Vec<Candidate>) -> Result<()>,
+) -> Result<Summary> {
+    prepare(dataset, options, seed, |parsed| {
+        each(parsed.example, parsed.reference, parsed.candidates)
+    })
 }
 
 /// The files that [`save`] writes.

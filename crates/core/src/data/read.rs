@@ -421,13 +421,7 @@ fn candidate(
         }
         // Nothing was recorded here.
         None if whole.trim().is_empty() => return Ok(None),
-        None => {
-            let found = dataset.answer.read(&whole, &dataset.labels);
-            (
-                found.map(|found| found.answer),
-                explanation(dataset, &whole, true),
-            )
-        }
+        None => dataset.stated(&whole),
     };
     if let Some(pointer) = &fields.role {
         let role = text_in(candidate, pointer).map_err(field)?;
@@ -441,6 +435,17 @@ fn candidate(
         label,
         text,
     }))
+}
+
+impl Dataset {
+    /// The label or answer that a text states, and the text without that statement.
+    pub fn stated(&self, text: &str) -> (Option<String>, String) {
+        let found = self.answer.read(text, &self.labels);
+        (
+            found.map(|found| found.answer),
+            explanation(self, text, true),
+        )
+    }
 }
 
 /// A text without the statement of its answer and without what is to be cut out.
