@@ -96,7 +96,10 @@ impl Config {
                 "is neither a file nor a data set that is known by name: {}",
                 known::names()
             );
-            return Err(stillhouse_core::Error::file(given, what).into());
+            return Err(Error::Config {
+                path: given.to_owned(),
+                what,
+            });
         }
         let mut table = toml::Table::new();
         for set in sets {
@@ -280,7 +283,7 @@ mod tests {
         );
         check(
             &format!("{SMALL}[teacher]\nkind = \"oracle\"\n"),
-            "unknown variant `oracle`, expected one of `recorded`, `http`, `batch`",
+            "unknown variant `oracle`, expected one of `recorded`, `http`, `batch`, `model`",
         );
         check("seed = 1", "`out` is missing");
     }

@@ -14,7 +14,7 @@ use crate::HubOptions;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::stage::{data, evaluate, generate, report, select, teacher, train};
+use crate::stage::{data, evaluate, generate, judge, report, select, teacher, train};
 
 /// What to do of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,7 +138,11 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
             .student
             .generate
             .check()
+            .and_then(|()| job.config.student.again.check())
             .map_err(|e| of(Stage::Generate, e.into()))?;
+    }
+    if has(Stage::Evaluate) && evaluate::wants_judge(job) {
+        judge::required(job).map_err(|e| of(Stage::Evaluate, e.into()))?;
     }
     if has(Stage::Evaluate) && job.config.evaluate.needs_encoder() {
         job.encoder(observe).map_err(|e| of(Stage::Evaluate, e))?;

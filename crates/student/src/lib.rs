@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod adapter;
+mod again;
 pub mod batch;
 mod checkpoint;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod weights;
 
+pub use again::AgainOptions;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
@@ -63,6 +65,8 @@ pub struct StudentOptions {
     pub train: TrainOptions,
     /// How it speaks.
     pub generate: GenerateOptions,
+    /// How it answers the test again.
+    pub again: AgainOptions,
 }
 
 impl Default for StudentOptions {
@@ -74,6 +78,7 @@ impl Default for StudentOptions {
             context_tokens: None,
             train: TrainOptions::default(),
             generate: GenerateOptions::default(),
+            again: AgainOptions::default(),
         }
     }
 }

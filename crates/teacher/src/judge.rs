@@ -80,10 +80,10 @@ pub fn as_judge(
 ) -> (TeacherOptions, Access) {
     let mut access = access.clone();
     let mut judging = TeacherOptions {
-        // Who recorded the rationales is not asked; the judge is.
+        // A judge stands at an end point, whoever gave the rationales.
         kind: match options.kind {
-            Kind::Recorded => Kind::Http,
-            kind => kind,
+            Kind::Batch => Kind::Batch,
+            Kind::Recorded | Kind::Http | Kind::Model => Kind::Http,
         },
         samples: Some(1),
         sampling: Sampling {

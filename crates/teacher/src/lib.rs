@@ -18,6 +18,7 @@ mod judge;
 mod language;
 mod ledger;
 mod live;
+mod local;
 mod options;
 mod rate;
 mod recorded;
@@ -34,6 +35,7 @@ pub use estimate::{Estimate, Means, Range, estimate, estimate_judge};
 pub use judge::{AboutRationales, as_judge, judgements};
 pub use ledger::{Ledger, Spent};
 pub use live::{AboutExamples, rationales, template_hash};
+pub use local::{Said, Speak, ask_local};
 pub use options::{
     BatchOptions, By, EndPointOptions, JudgeOptions, Kind, Limits, MaxTokensField, Price,
     RecordedFields, Retry, Sampling, TeacherOptions, Timeouts,

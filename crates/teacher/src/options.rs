@@ -27,7 +27,7 @@ pub struct TeacherOptions {
     pub samples: Option<usize>,
     /// The end point's address up to `/chat/completions`; unset, `OPENAI_BASE_URL`, or `OpenAI`'s.
     pub base_url: Option<String>,
-    /// The model's name at the end point.
+    /// The model's name at the end point; its folder or hub id where the kind is "model".
     pub model: Option<String>,
     /// The environment variable that holds the key.
     pub api_key_var: Option<String>,
@@ -121,6 +121,8 @@ pub enum Kind {
     Http,
     /// The same, through `OpenAI`'s batches: within a day, at a lower price.
     Batch,
+    /// A model on this machine: a folder in the form that students have, or a hub id.
+    Model,
 }
 
 /// Columns of `teacher.path`, or JSON pointers into its records.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::answer::vote;
 use crate::random::{Random, hash};
 use crate::record::Example;
 
@@ -90,6 +91,16 @@ pub enum Change {
     Repunctuated,
 }
 
+impl Change {
+    /// Its word, in configs and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reordered => "reordered",
+            Self::Repunctuated => "repunctuated",
+        }
+    }
+}
+
 /// The example under a change; `None` where nothing can change: a single passage has no order.
 pub fn changed(example: &Example, change: Change, seed: u64) -> Option<Example> {
     let mut other = example.clone();
@@ -141,6 +152,38 @@ fn repunctuated(text: &str) -> String {
         Some(rest) => rest.to_owned(),
         None if text.ends_with(char::is_alphanumeric) => text + ".",
         None => text,
+    }
+}
+
+/// How samples of one example's answers voted, over all examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Votes {
+    /// Examples with at least one answer that could be read.
+    pub examples: usize,
+    /// Of these, how many have several answers with the most votes; the one that came first wins.
+    pub ties: usize,
+    /// The mean share of an example's samples that give the winning answer.
+    pub agreement: f64,
+}
+
+impl Votes {
+    /// Counts the votes; each example has its samples' answers in their order.
+    pub fn of<'a>(examples: impl IntoIterator<Item = Vec<Option<&'a str>>>) -> Self {
+        let mut votes = Self::default();
+        for answers in examples {
+            let Some(winner) = vote(answers.iter().copied()) else {
+                continue;
+            };
+            let count = |name: &str| answers.iter().filter(|a| **a == Some(name)).count();
+            let most = count(winner);
+            let is_rival = |other: &str| other != winner && count(other) == most;
+            votes.examples += 1;
+            votes.ties += usize::from(answers.iter().flatten().any(|other| is_rival(other)));
+            votes.agreement += most as f64 / answers.len() as f64;
+        }
+        votes.agreement /= votes.examples.max(1) as f64;
+        votes
     }
 }
 
@@ -206,6 +249,21 @@ mod tests {
         let after = changed(&before, Change::Repunctuated, 7).unwrap();
         assert_eq!(after.claim, "Ice \u{201d}melts\u{201d}");
         assert_eq!(after.evidence, ["a.", "b.", "c"]);
+    }
+
+    #[test]
+    fn votes_are_counted_with_their_ties() {
+        let votes = Votes::of([
+            vec![Some("a"), Some("b"), Some("a"), None],
+            vec![Some("b"), Some("a"), None, None],
+            vec![None, None],
+        ]);
+        let expected = Votes {
+            examples: 2,
+            ties: 1,
+            agreement: 0.375,
+        };
+        assert_eq!(votes, expected);
     }
 
     #[test]

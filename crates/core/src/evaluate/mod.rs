@@ -81,6 +81,9 @@ pub const STUDENT: &str = "student";
 /// The base model before any training, beside the student.
 pub const UNTRAINED: &str = "untrained";
 
+/// The student's answers by vote over samples.
+pub const VOTE: &str = "student-vote";
+
 /// Turns texts into unit vectors; implemented by the student package's encoder.
 pub trait Embed {
     /// Name and revision for signatures: "all-MiniLM-L6-v2@53aa5117".

@@ -11,19 +11,21 @@ use stillhouse_core::record::{Example, Outcome, Rationale};
 use stillhouse_core::run::{Inputs, Outputs, Plan, Run, Stage};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
 use stillhouse_teacher::{
-    AboutExamples, Access, Asked, Estimate, Kind, Ledger, Means, Price, Setup, Spent,
-    TeacherOptions, ask, estimate_judge, estimate_tokens, from_candidates, rationales,
+    AboutExamples, Access, Asked, Estimate, Kind, Ledger, Means, Price, Result as TeacherResult,
+    Said, Setup, Spent, TeacherOptions, ask, ask_local, estimate_judge, estimate_tokens, from_candidates, rationales,
     read_candidates,
 };
 
 use crate::error::Result;
+use crate::fingerprint;
 use crate::job::{self, Job};
 use crate::stage::data::located;
 use crate::stage::judge;
+use crate::stage::local::LocalTeacher;
 
 type Count = Box<dyn Fn(&str) -> usize>;
 
-pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
+pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
     let teacher = &job.config.teacher;
     let mut files = job::inputs(run, &["examples.jsonl", "candidates.jsonl"])?;
     if let Some(path) = teacher
@@ -40,6 +42,10 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<I
         files.push(job.dataset_file.clone());
         let (source, _) = template_source(job)?;
         files.push(("teacher prompt".into(), fs::sha256_of(source.as_bytes())));
+        if teacher.kind == Kind::Model {
+            let folder = LocalTeacher::folder(job, observe)?;
+            files.push(("teacher model".into(), fingerprint::of_model(&folder)?));
+        }
         if let Some(path) = &teacher.shots {
             files.push(("teacher shots".into(), fs::sha256(&job.given.locate(path))?));
         }
@@ -64,7 +70,7 @@ pub(crate) fn before_spending(job: &Job<'_>) -> Result<()> {
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     match job.config.teacher.kind {
         Kind::Recorded => recorded(job, folder, observe),
-        Kind::Http | Kind::Batch => live(job, folder, observe),
+        Kind::Http | Kind::Batch | Kind::Model => live(job, folder, observe),
     }
 }
 
@@ -108,8 +114,7 @@ fn recorded(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<
         let ledger = open_ledger(job)?;
         judge::rationales(job, &examples, &found.rationales, &ledger, folder, observe)?;
         outputs.names.push(judge::FILE.into());
-        let access = Access::from_vars(&job.config.teacher, job.world.vars)?;
-        outputs.facts["spent"] = spent_facts(&ledger.spent()?, price(job, &access));
+        outputs.facts["spent"] = spent_in_all(job, &ledger)?;
     }
     Ok(outputs)
 }
@@ -130,7 +135,14 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
     let teacher = &job.config.teacher;
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
     let template = template(job)?;
-    let access = Access::from_vars(teacher, job.world.vars)?;
+    let local = match teacher.kind {
+        Kind::Model => Some(LocalTeacher::load(job, observe)?),
+        _ => None,
+    };
+    let access = match &local {
+        Some(local) => local.access(),
+        None => Access::from_vars(teacher, job.world.vars)?,
+    };
     for end_point in access.in_clear() {
         let text = format!(
             "the key goes to {} over http, readable on the way; https would hide it",
@@ -149,7 +161,19 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
         purpose: "rationale",
     };
     let questions = AboutExamples::new(&examples, &template, teacher);
-    let asked = ask(&questions, &ledger, &setup, observe)?;
+    let asked = match &local {
+        Some(local) => {
+            let mut speak = |prompts: &[String],
+                             seed: u64,
+                             observe: &mut Observer<'_>,
+                             each: &mut dyn FnMut(usize, Said) -> TeacherResult<()>| {
+                local.speak(prompts, seed, observe, each)
+            };
+            ask_local(&questions, &ledger, &setup, &mut speak, observe)?
+        }
+        None => ask(&questions, &ledger, &setup, observe)?,
+    };
+    drop(local);
     say_what_came("rationales", &asked, observe)?;
 
     let mut found: Vec<Rationale> = Vec::new();
@@ -237,6 +261,12 @@ fn price(job: &Job<'_>, access: &Access) -> Option<Price> {
     let given = judge.and_then(|judge| judge.price.as_ref()).filter(|_| teacher.kind == Kind::Recorded);
     let given = given.or(teacher.price.as_ref());
     stillhouse_teacher::price_of(given, model.map_or("", String::as_str), access)
+}
+
+/// What the run has spent so far, whatever for.
+pub(crate) fn spent_in_all(job: &Job<'_>, ledger: &Ledger) -> Result<Value> {
+    let access = Access::from_vars(&job.config.teacher, job.world.vars)?;
+    Ok(spent_facts(&ledger.spent()?, price(job, &access)))
 }
 
 fn spent_facts(spent: &Spent, price: Option<Price>) -> Value {
@@ -335,7 +365,7 @@ pub(crate) fn estimate(job: &Job<'_>, stages: &[(Stage, Plan)]) -> Result<Option
     let teacher = &job.config.teacher;
     let would_work = stages.contains(&(Stage::Teacher, Plan::Begin))
         || stages.contains(&(Stage::Teacher, Plan::Continue));
-    if teacher.kind == Kind::Recorded || !would_work {
+    if matches!(teacher.kind, Kind::Recorded | Kind::Model) || !would_work {
         return Ok(None);
     }
     before_spending(job)?;

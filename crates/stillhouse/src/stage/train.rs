@@ -25,6 +25,7 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
     let mut student = options(&job.config.student);
     if let Value::Object(table) = &mut student {
         table.remove("generate");
+        table.remove("again");
     }
     Ok(Inputs {
         options: json!({ "student": student, "show_label": job.config.data.show_label }),
