@@ -1,4 +1,4 @@
-//! The activations between the two products of an encoder's layer.
+//! The activations between the products of a feed-forward block.
 
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
@@ -13,6 +13,15 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// `x / (1 + e^-x)`.
+    Silu,
+}
+
+/// A function's value and slope at one place.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) value: f32,
+    pub(crate) slope: f32,
 }
 
 impl Activation {
@@ -32,6 +41,7 @@ impl Activation {
             Self::Gelu => x.iter_mut().for_each(|x| *x = gelu(simd, *x)),
             Self::GeluTanh => numbers(x).for_each(|x| *x = gelu_tanh(*x)),
             Self::Relu => numbers(x).for_each(|x| *x = x.max(0.0)),
+            Self::Silu => numbers(x).for_each(|x| *x = silu_at(*x).value),
         }
     }
 
@@ -45,6 +55,7 @@ impl Activation {
                 0.5 * x * (1.0 + (cubic * (2.0 / std::f64::consts::PI).sqrt()).tanh())
             }
             Self::Relu => x.max(0.0),
+            Self::Silu => x / (1.0 + (-x).exp()),
         };
         y as f32
     }
@@ -69,6 +80,46 @@ impl WithSimd for Apply<'_> {
 }
 
 #[inline(always)]
+pub(crate) fn silu_at(x: f32) -> At {
+    let share = 1.0 / (1.0 + exp(-x));
+    At {
+        value: x * share,
+        slope: share * (1.0 + x * (1.0 - share)),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn gelu_at(x: f32) -> At {
+    const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
+    let share = 0.5 + 0.5 * erf_one(x * std::f32::consts::FRAC_1_SQRT_2);
+    At {
+        value: x * share,
+        slope: share + x * DENSITY * exp(-0.5 * x * x),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn gelu_tanh_at(x: f32) -> At {
+    let value = gelu_tanh(x);
+    // Beyond 20 the slope is 0 or 1, and the squares below stay finite.
+    let x = x.clamp(-20.0, 20.0);
+    let share = 1.0 / (1.0 + exp(-TWICE_ROOT * (x + CUBIC * x * x * x)));
+    let inner = TWICE_ROOT * (1.0 + 3.0 * CUBIC * x * x);
+    At {
+        value,
+        slope: share + x * share * (1.0 - share) * inner,
+    }
+}
+
+#[inline(always)]
+pub(crate) fn relu_at(x: f32) -> At {
+    At {
+        value: x.max(0.0),
+        slope: f32::from(x > 0.0),
+    }
+}
+
+#[inline(always)]
 fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let erf = erf(
         simd,
@@ -78,35 +129,52 @@ fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_add_e_f32s(half, erf, half)
 }
 
+const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
+const CUBIC: f32 = 0.044_715;
+
 /// `(1 + tanh u) / 2` is `1 / (1 + e^(-2u))`.
 #[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
-    const TWICE_ROOT: f32 = 1.595_769; // 2 sqrt(2 / pi)
-    x / (1.0 + exp(-TWICE_ROOT * (x + 0.044_715 * x * x * x)))
+    x / (1.0 + exp(-TWICE_ROOT * (x + CUBIC * x * x * x)))
 }
 
-/// The error function within 5e-7.
-///
-/// Odd rational function `x P(x^2) / Q(x^2)`, fitted for this project by Lawson-weighted least
-/// squares on [-3.93, 3.93]; beyond it the result is 1 in f32.
+/// The error function within 5e-7 is the odd rational function `x P(x^2) / Q(x^2)`, fitted for this
+/// project by Lawson-weighted least squares up to [`ERF_END`]; beyond it the result is 1 in f32.
+const ERF_P: [f32; 6] = [
+    2.041_903_8e-6,
+    2.848_004_3e-4,
+    3.779_517_2e-3,
+    5.279e-2,
+    1.907_825_4e-1,
+    std::f32::consts::FRAC_2_SQRT_PI,
+];
+const ERF_Q: [f32; 6] = [
+    3.800_294_5e-5,
+    1.165_178_6e-3,
+    1.499_726_5e-2,
+    1.142_568_9e-1,
+    5.024_093_4e-1,
+    1.0,
+];
+const ERF_END: f32 = 3.93;
+
+#[inline(always)]
+fn erf_one(x: f32) -> f32 {
+    let t = x * x;
+    let horner = |coefficients: [f32; 6]| {
+        let [first, rest @ ..] = coefficients;
+        rest.iter().fold(first, |sum, c| sum * t + c)
+    };
+    let y = x * horner(ERF_P) / horner(ERF_Q);
+    if x.abs() < ERF_END {
+        y
+    } else {
+        1f32.copysign(x)
+    }
+}
+
 #[inline(always)]
 fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const P: [f32; 6] = [
-        2.041_903_8e-6,
-        2.848_004_3e-4,
-        3.779_517_2e-3,
-        5.279e-2,
-        1.907_825_4e-1,
-        std::f32::consts::FRAC_2_SQRT_PI,
-    ];
-    const Q: [f32; 6] = [
-        3.800_294_5e-5,
-        1.165_178_6e-3,
-        1.499_726_5e-2,
-        1.142_568_9e-1,
-        5.024_093_4e-1,
-        1.0,
-    ];
     let t = simd.mul_f32s(x, x);
     let horner = |coefficients: [f32; 6]| {
         let [first, rest @ ..] = coefficients;
@@ -116,11 +184,11 @@ fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         }
         sum
     };
-    let y = simd.div_f32s(simd.mul_f32s(x, horner(P)), horner(Q));
-    let (end, one) = (3.93, 1.0);
-    let is_above = simd.greater_than_f32s(x, simd.splat_f32s(end));
+    let y = simd.div_f32s(simd.mul_f32s(x, horner(ERF_P)), horner(ERF_Q));
+    let one = 1.0;
+    let is_above = simd.greater_than_f32s(x, simd.splat_f32s(ERF_END));
     let y = simd.select_f32s(is_above, simd.splat_f32s(one), y);
-    let is_below = simd.less_than_f32s(x, simd.splat_f32s(-end));
+    let is_below = simd.less_than_f32s(x, simd.splat_f32s(-ERF_END));
     simd.select_f32s(is_below, simd.splat_f32s(-one), y)
 }
 
@@ -143,7 +211,12 @@ mod tests {
     use super::*;
     use crate::testing::{archs, assert_near};
 
-    const ALL: [Activation; 3] = [Activation::Gelu, Activation::GeluTanh, Activation::Relu];
+    const ALL: [Activation; 4] = [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+    ];
 
     #[test]
     fn each_equals_its_definition_over_the_whole_line() {

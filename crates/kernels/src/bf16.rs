@@ -125,6 +125,18 @@ pub fn round(x: f32) -> f32 {
     f32::from_bits(if x.is_nan() { bits } else { rounded })
 }
 
+/// The bits of `x` rounded to the nearest bf16.
+#[must_use]
+pub fn narrow(x: f32) -> u16 {
+    (round(x).to_bits() >> 16) as u16
+}
+
+/// The f32 of these bits of a bf16.
+#[must_use]
+pub fn widen(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::attention::{BLOCK, Shape, Tables, blocks, softmax, with_scratch};
+use crate::attention::{BLOCK, Shape, Tables, View, capped, softmax, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
 use crate::math::{dot, exponentiate, highest};
 use crate::rope::{Strided, rotate};
@@ -31,11 +31,11 @@ pub struct Input<'a> {
     pub tables: Tables<'a>,
     /// How many new tokens each sequence has.
     pub lengths: &'a [usize],
-    /// Heads, rotation and scale.
+    /// Heads, rotation, scale, window and cap.
     pub shape: Shape,
 }
 
-/// Appends new keys and values to each sequence's past, then lets each new query attend to all before it and itself.
+/// Appends new keys and values to each sequence's past, then lets each new query attend to itself and to those before it that its window shows.
 ///
 /// Returns `[tokens, heads * head_size]`.
 ///
@@ -44,6 +44,7 @@ pub struct Input<'a> {
 #[must_use]
 pub fn attend(input: Input<'_>, pasts: &mut [Past]) -> Vec<f32> {
     let shape = input.shape;
+    shape.check();
     assert_eq!(input.lengths.len(), pasts.len(), "a past per sequence");
     let tokens: usize = input.lengths.iter().sum();
     assert_eq!(
@@ -110,7 +111,10 @@ fn attend_one_row(input: &Input<'_>, row: usize, before: usize, past: &Past, y: 
     let shape = input.shape;
     let (size, kv_size) = (shape.head_size, shape.kv_size());
     let tables = input.tables.skip(before, shape.half);
-    with_scratch([size, before + 1], |[q_rot, scores]| {
+    let seen = View::new(before..before + 1, shape.window).positions();
+    let rows = seen.start * kv_size..seen.end * kv_size;
+    let (keys, values) = (&past.keys[rows.clone()], &past.values[rows]);
+    with_scratch([size, seen.len()], |[q_rot, scores]| {
         for (head, y) in y.chunks_exact_mut(size).enumerate() {
             let first = row * shape.query_size() + head * size;
             let q = Strided {
@@ -120,30 +124,31 @@ fn attend_one_row(input: &Input<'_>, row: usize, before: usize, past: &Past, y: 
             };
             rotate(tables, shape, q, 1, q_rot, size, 1.0);
             let columns = head / shape.group() * size;
-            mix(q_rot, past, columns, kv_size, shape.scale, scores, y);
+            mix(q_rot, keys, values, columns, shape, scores, y);
         }
     });
 }
 
 vectorised! {
-    /// One query over the columns of its head, from `columns` on, in every row of the past.
+    /// One query over the columns of its head, from `columns` on, in every row of keys and values.
     fn mix(
         q: &[f32],
-        past: &Past,
+        keys: &[f32],
+        values: &[f32],
         columns: usize,
-        kv_size: usize,
-        scale: f32,
+        shape: Shape,
         scores: &mut [f32],
         y: &mut [f32],
     ) {
-        let size = q.len();
-        for (score, keys) in scores.iter_mut().zip(past.keys.chunks_exact(kv_size)) {
+        let (size, kv_size) = (q.len(), shape.kv_size());
+        for (score, keys) in scores.iter_mut().zip(keys.chunks_exact(kv_size)) {
             *score = dot(q, &keys[columns..][..size]);
         }
+        let scale = capped(scores, shape.scale, shape.soft_cap);
         let top = highest(scores) * scale;
         let share = 1.0 / exponentiate(scores, scale, top);
         y.fill(0.0);
-        for (p, values) in scores.iter().zip(past.values.chunks_exact(kv_size)) {
+        for (p, values) in scores.iter().zip(values.chunks_exact(kv_size)) {
             let p = p * share;
             for (y, v) in y.iter_mut().zip(&values[columns..][..size]) {
                 *y += p * v;
@@ -176,30 +181,32 @@ fn attend_rows(input: &Input<'_>, first_row: usize, before: usize, past: &Past, 
                     step: query_size,
                 };
                 rotate(tables, shape, q, n, q_rot, size, 1.0);
-                for block in blocks(n) {
-                    let (height, width) = (block.len(), before + block.end);
+                for start in (0..n).step_by(BLOCK) {
+                    let height = BLOCK.min(n - start);
+                    let first = before + start;
+                    let view = View::new(first..first + height, shape.window);
+                    let (keys, width) = (view.positions(), view.width);
                     let scores = &mut scores[..height * width];
                     multiply(
                         MatrixMut::new(scores, height, width),
-                        Matrix::new(&q_rot[block.start * size..], height, size),
-                        k.matrix(width, size).t(),
+                        Matrix::new(&q_rot[start * size..], height, size),
+                        k.skip(keys.start).matrix(width, size).t(),
                         1.0,
                         Put::Over,
                         Threads::One,
                     );
-                    softmax(scores, before + block.start, width, shape.scale);
+                    softmax(scores, view, shape.scale, shape.soft_cap);
                     multiply(
                         MatrixMut::new(mixed, height, size),
                         Matrix::new(scores, height, width),
-                        v.matrix(width, size),
+                        v.skip(keys.start).matrix(width, size),
                         1.0,
                         Put::Over,
                         Threads::One,
                     );
                     for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
                         // SAFETY: each row of each head belongs to exactly one task.
-                        let y =
-                            unsafe { y.part((block.start + i) * query_size + head * size, size) };
+                        let y = unsafe { y.part((start + i) * query_size + head * size, size) };
                         y.copy_from_slice(mixed);
                     }
                 }
@@ -217,12 +224,22 @@ mod tests {
     /// The plain reference is attention over the whole sequence at once.
     #[test]
     fn reading_piece_by_piece_equals_reading_at_once() {
+        check(None, None);
+        check(Some(1), None);
+        check(Some(67), None);
+        check(None, Some(0.3));
+        check(Some(8), Some(0.3));
+    }
+
+    fn check(window: Option<usize>, soft_cap: Option<f32>) {
         let shape = Shape {
             heads: 4,
             kv_heads: 2,
             head_size: 6,
             half: 2,
             scale: 0.6,
+            window,
+            soft_cap,
         };
         let n = 150;
         let (q, k, v) = (values(n * 24, 1), values(n * 12, 2), values(n * 12, 3));
@@ -236,7 +253,10 @@ mod tests {
             k: &k,
             v: &v,
             tables,
-            sequences: std::slice::from_ref(&(0..n)),
+            sequences: &[attention::Sequence {
+                rows: 0..n,
+                parent: None,
+            }],
             shape,
         });
         for pieces in [&[150][..], &[1, 1, 148], &[70, 1, 1, 78], &[149, 1]] {

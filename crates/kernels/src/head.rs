@@ -3,11 +3,14 @@
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, MatrixMut, Precision, Put, multiply_in};
-use crate::math::{exponentiate, highest};
+use crate::math::{exponentiate, highest, tanh};
 use crate::vectorised::vectorised;
 
 /// Logits that exist at one time, about: 32 MB.
 const LOGITS: usize = 1 << 23;
+
+/// Logits that one task caps.
+const PIECE: usize = 1 << 14;
 
 /// A head and the rows it is asked about, all of which have a target.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +21,8 @@ pub struct Input<'a> {
     pub weight: &'a [f32],
     /// `[vocab]`
     pub bias: Option<&'a [f32]>,
+    /// Logits `l` become `cap tanh(l / cap)`.
+    pub soft_cap: Option<f32>,
     /// The token wanted at each row.
     pub targets: &'a [u32],
     /// How exact the products are.
@@ -78,6 +83,24 @@ impl Input<'_> {
                     *logit += b;
                 }
             });
+        }
+        if let Some(cap) = self.soft_cap {
+            soft_cap(logits, cap);
+        }
+    }
+}
+
+/// Each logit `l` becomes `cap tanh(l / cap)`, so that none is beyond the cap.
+pub fn soft_cap(logits: &mut [f32], cap: f32) {
+    logits
+        .par_chunks_mut(PIECE)
+        .for_each(|piece| soft_cap_piece(piece, cap));
+}
+
+vectorised! {
+    fn soft_cap_piece(logits: &mut [f32], cap: f32) {
+        for logit in logits {
+            *logit = cap * tanh(*logit / cap);
         }
     }
 }
@@ -146,6 +169,7 @@ pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &
             vocab,
             &input.targets[first..][..rows],
             &weights[first..][..rows],
+            input.soft_cap,
         );
         let slopes = Matrix::new(logits, rows, vocab);
         if let Some(dx) = &mut out.x {
@@ -175,20 +199,43 @@ pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &
     total
 }
 
-/// Logits become the loss's gradient for them; returns the loss.
-fn loss_of_piece(logits: &mut [f32], vocab: usize, targets: &[u32], weights: &[f32]) -> f64 {
+/// Logits become the loss's gradient for them, before any cap; returns the loss.
+fn loss_of_piece(
+    logits: &mut [f32],
+    vocab: usize,
+    targets: &[u32],
+    weights: &[f32],
+    soft_cap: Option<f32>,
+) -> f64 {
     let rows = logits
         .par_chunks_mut(vocab)
         .zip(targets.par_iter().zip(weights));
     let losses: Vec<f64> = rows
-        .map(|(row, (&target, &weight))| {
+        .map_init(Vec::new, |capped, (row, (&target, &weight))| {
             let wanted = row[target as usize];
+            if soft_cap.is_some() {
+                capped.clear();
+                capped.extend_from_slice(row);
+            }
             let log_sum = slopes(row, weight);
             row[target as usize] -= weight;
+            if let Some(cap) = soft_cap {
+                through_cap(row, capped, cap);
+            }
             f64::from(weight) * f64::from(log_sum - wanted)
         })
         .collect();
     losses.iter().sum()
+}
+
+vectorised! {
+    /// Gradients for capped logits become those for the logits before.
+    fn through_cap(grad: &mut [f32], capped: &[f32], cap: f32) {
+        for (g, c) in grad.iter_mut().zip(capped) {
+            let share = c / cap;
+            *g *= 1.0 - share * share;
+        }
+    }
 }
 
 vectorised! {
@@ -214,7 +261,13 @@ vectorised! {
 
 /// The plain reference: the log-probability of `target` at one row.
 #[must_use]
-pub fn log_likelihood_plain(x: &[f32], weight: &[f32], bias: Option<&[f32]>, target: u32) -> f64 {
+pub fn log_likelihood_plain(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    soft_cap: Option<f32>,
+    target: u32,
+) -> f64 {
     let logits: Vec<f64> = weight
         .chunks(x.len())
         .enumerate()
@@ -224,7 +277,11 @@ pub fn log_likelihood_plain(x: &[f32], weight: &[f32], bias: Option<&[f32]>, tar
                 .zip(w)
                 .map(|(a, b)| f64::from(*a) * f64::from(*b))
                 .sum();
-            product + bias.map_or(0.0, |bias| f64::from(bias[token]))
+            let logit = product + bias.map_or(0.0, |bias| f64::from(bias[token]));
+            match soft_cap.map(f64::from) {
+                Some(cap) => cap * (logit / cap).tanh(),
+                None => logit,
+            }
         })
         .collect();
     let total: f64 = logits.iter().map(|l| l.exp()).sum();
@@ -243,16 +300,24 @@ mod tests {
         x: &[f32],
         weight: &[f32],
         bias: &[f32],
+        soft_cap: Option<f32>,
         targets: &[u32],
         weights: &[f32],
     ) -> f64 {
         let rows = x.chunks(SIZE).zip(targets).zip(weights);
-        rows.map(|((x, &t), &w)| -f64::from(w) * log_likelihood_plain(x, weight, Some(bias), t))
-            .sum()
+        rows.map(|((x, &t), &w)| {
+            -f64::from(w) * log_likelihood_plain(x, weight, Some(bias), soft_cap, t)
+        })
+        .sum()
     }
 
     #[test]
     fn loss_and_gradients_agree_with_the_plain_reference() {
+        check_gradients(None);
+        check_gradients(Some(1.5));
+    }
+
+    fn check_gradients(soft_cap: Option<f32>) {
         let n = 7;
         let (x, weight, bias) = (
             values(n * SIZE, 1),
@@ -265,6 +330,7 @@ mod tests {
             x: &x,
             weight: &weight,
             bias: Some(&bias),
+            soft_cap,
             targets: &targets,
             precision: Precision::F32,
         };
@@ -284,7 +350,7 @@ mod tests {
             out,
             &mut vec![0.0; input.logits_at_a_time()],
         );
-        let expected = plain_loss(&x, &weight, &bias, &targets, &weights);
+        let expected = plain_loss(&x, &weight, &bias, soft_cap, &targets, &weights);
         assert!((got - expected).abs() < 1e-5 * expected);
 
         let slopes = |v: &[f32], loss: &dyn Fn(&[f32]) -> f64| -> Vec<f32> {
@@ -303,17 +369,23 @@ mod tests {
         };
         assert_close(
             &dx,
-            &slopes(&x, &|x| plain_loss(x, &weight, &bias, &targets, &weights)),
+            &slopes(&x, &|x| {
+                plain_loss(x, &weight, &bias, soft_cap, &targets, &weights)
+            }),
             1e-4,
         );
         assert_close(
             &dw,
-            &slopes(&weight, &|w| plain_loss(&x, w, &bias, &targets, &weights)),
+            &slopes(&weight, &|w| {
+                plain_loss(&x, w, &bias, soft_cap, &targets, &weights)
+            }),
             1e-4,
         );
         assert_close(
             &db,
-            &slopes(&bias, &|b| plain_loss(&x, &weight, b, &targets, &weights)),
+            &slopes(&bias, &|b| {
+                plain_loss(&x, &weight, b, soft_cap, &targets, &weights)
+            }),
             1e-4,
         );
     }
@@ -328,6 +400,7 @@ mod tests {
             x: &x,
             weight: &weight,
             bias: None,
+            soft_cap: None,
             targets: &targets,
             precision: Precision::F32,
         };
@@ -335,7 +408,7 @@ mod tests {
         log_likelihood(input, &mut found);
         let rows = x.chunks(SIZE).zip(&targets);
         let expected: Vec<f32> = rows
-            .map(|(x, &t)| log_likelihood_plain(x, &weight, None, t) as f32)
+            .map(|(x, &t)| log_likelihood_plain(x, &weight, None, None, t) as f32)
             .collect();
         assert_close(&found, &expected, 1e-6);
         let total = loss(

@@ -11,6 +11,7 @@ pub mod bf16;
 pub mod cached;
 pub mod embedding;
 pub mod encoder_attention;
+pub mod frozen;
 pub mod gate;
 pub mod gemm;
 pub mod head;

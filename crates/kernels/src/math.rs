@@ -21,6 +21,20 @@ pub(crate) fn exp(x: f32) -> f32 {
     p * f32::from_bits(((whole as i32 + 127) << 23) as u32)
 }
 
+/// The hyperbolic tangent to about three units in the last place; Cephes' polynomial near 0, where the exponentials cancel.
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let t = x * x;
+    let p = -5.704_988_7e-3;
+    let p = p * t + 2.063_909e-2;
+    let p = p * t - 5.373_971_6e-2;
+    let p = p * t + 1.333_144_2e-1;
+    let p = p * t - 3.333_328e-1;
+    let near = p * t * x + x;
+    let far = 1.0 - 2.0 / (1.0 + exp(2.0 * x));
+    if x.abs() < 0.625 { near } else { far }
+}
+
 /// The sum of `term(i)` over `0..n`.
 #[inline(always)]
 pub(crate) fn sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
@@ -96,6 +110,16 @@ mod tests {
             assert!(relative < 3e-7, "exp({x}): {relative:e}");
         }
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn tanh_agrees_with_the_standard_library() {
+        for i in -30_000..=30_000 {
+            let x = i as f32 / 1000.0;
+            let expected = f64::from(x).tanh() as f32;
+            let relative = (tanh(x) - expected).abs() / expected.abs().max(f32::MIN_POSITIVE);
+            assert!(relative < 5e-7, "tanh({x}): {relative:e}");
+        }
     }
 
     #[test]

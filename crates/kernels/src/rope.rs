@@ -33,6 +33,15 @@ pub(crate) struct Strided<'a> {
 }
 
 impl<'a> Strided<'a> {
+    /// Rows of this size, one after the other.
+    pub(crate) fn new(entries: &'a [f32], size: usize) -> Self {
+        Self {
+            entries,
+            first: 0,
+            step: size,
+        }
+    }
+
     pub(crate) fn matrix(&self, rows: usize, size: usize) -> Matrix<'a> {
         Matrix::with_step(&self.entries[self.first..], rows, size, self.step)
     }

@@ -4,6 +4,8 @@
 //! Here each entry is one inner product whose order depends on nothing but its length, so that a text that is generated does not depend on those beside it.
 //! The weight is read once for all rows, which is what decoding is bound by.
 
+use std::ops::Range;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -21,36 +23,79 @@ const TASK: usize = 64;
 /// If the slices hold no whole rows.
 #[must_use]
 pub fn multiply(x: &[f32], weight: &[f32], size_in: usize) -> Vec<f32> {
-    assert_eq!(x.len() % size_in, 0, "whole rows of x");
     assert_eq!(weight.len() % size_in, 0, "whole rows of the weight");
-    let (n, size_out) = (x.len() / size_in, weight.len() / size_in);
-    // First [size_out, n], since a task takes rows of the weight.
-    let mut columns = vec![0.0; n * size_out];
-    let tasks = columns.par_chunks_mut(TASK * n.max(1));
-    let tasks = tasks.zip(weight.par_chunks(TASK * size_in));
-    tasks.for_each(|(y, weight)| {
+    by_rows(x, size_in, weight.len() / size_in, |rows, y, n| {
         Arch::new().dispatch(|| {
-            for (y, w) in y.chunks_exact_mut(n).zip(weight.chunks_exact(size_in)) {
-                let blocks = y.chunks_mut(BLOCK).zip(x.chunks(BLOCK * size_in));
-                for (y, x) in blocks {
-                    if let Ok(y) = <&mut [f32; BLOCK]>::try_from(&mut *y) {
-                        *y = inner_products(x, w);
-                    } else {
-                        for (y, x) in y.iter_mut().zip(x.chunks_exact(size_in)) {
-                            [*y] = inner_products(x, w);
-                        }
-                    }
-                }
+            let weight = weight[rows.start * size_in..].chunks_exact(size_in);
+            for (y, w) in y.chunks_exact_mut(n).zip(weight) {
+                row_of_weight(x, w, y);
             }
         });
+    })
+}
+
+/// As [`multiply`], with a weight whose rows are written out one at a time by `write_row`.
+///
+/// # Panics
+/// If `x` holds no whole rows.
+pub(crate) fn multiply_with(
+    x: &[f32],
+    size_in: usize,
+    size_out: usize,
+    write_row: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    by_rows(x, size_in, size_out, |rows, y, n| {
+        let mut weight = vec![0.0; size_in];
+        for (row, y) in rows.zip(y.chunks_exact_mut(n)) {
+            write_row(row, &mut weight);
+            Arch::new().dispatch(|| row_of_weight(x, &weight, y));
+        }
+    })
+}
+
+/// Cuts the weight's rows into tasks, each of which fills `[rows of the weight, n]`.
+fn by_rows(
+    x: &[f32],
+    size_in: usize,
+    size_out: usize,
+    work: impl Fn(Range<usize>, &mut [f32], usize) + Sync,
+) -> Vec<f32> {
+    assert_eq!(x.len() % size_in, 0, "whole rows of x");
+    let n = x.len() / size_in;
+    if n == 0 {
+        return Vec::new();
+    }
+    let mut columns = vec![0.0; n * size_out];
+    let tasks = columns.par_chunks_mut(TASK * n).enumerate();
+    tasks.for_each(|(task, y)| {
+        let start = task * TASK;
+        work(start..start + y.len() / n, y, n);
     });
+    if n == 1 {
+        return columns;
+    }
     let mut y = vec![0.0; n * size_out];
-    for (out, column) in columns.chunks_exact(n.max(1)).enumerate() {
+    for (out, column) in columns.chunks_exact(n).enumerate() {
         for (row, value) in column.iter().enumerate() {
             y[row * size_out + out] = *value;
         }
     }
     y
+}
+
+/// One row of the weight with every row of `x`.
+#[inline(always)]
+fn row_of_weight(x: &[f32], w: &[f32], y: &mut [f32]) {
+    let size_in = w.len();
+    for (y, x) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK * size_in)) {
+        if let Ok(y) = <&mut [f32; BLOCK]>::try_from(&mut *y) {
+            *y = inner_products(x, w);
+        } else {
+            for (y, x) in y.iter_mut().zip(x.chunks_exact(size_in)) {
+                [*y] = inner_products(x, w);
+            }
+        }
+    }
 }
 
 /// The inner products of `R` rows of `x` with `w`; the sums of a row are the same for every `R`.

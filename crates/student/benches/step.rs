@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use stillhouse_student::ops::{
-    self, AdamwStep, Attention, Heads, Layout, Loss, Moments, Precision, Rope, composed,
+    self, Activation, AdamwStep, Attention, Head, Heads, Layout, Loss, Moments, Precision, Rope,
+    composed,
 };
 
 const HIDDEN: usize = 256;
@@ -30,10 +31,9 @@ struct Path {
     linear: fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>,
     rms_norm: fn(Tensor<2>, &Tensor<1>, f32, f32) -> Tensor<2>,
     attention: fn(Tensor<2>, Tensor<2>, Tensor<2>, &Rope, &Layout, &Attention) -> Tensor<2>,
-    swiglu: fn(Tensor<2>, Tensor<2>) -> Tensor<2>,
+    gated: fn(Activation, Tensor<2>, Tensor<2>) -> Tensor<2>,
     embedding: fn(&Tensor<2>, &[u32]) -> Tensor<2>,
-    #[expect(clippy::type_complexity, reason = "the operation's own signature")]
-    head_loss: fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>, &[Option<u32>], &[f32]) -> Loss,
+    head_loss: fn(Tensor<2>, Head<'_>, &[Option<u32>], &[f32]) -> Loss,
     adamw: fn(Tensor<2>, Tensor<2>, Moments<2>, &AdamwStep) -> (Tensor<2>, Moments<2>),
     squared_norm: fn(&Tensor<2>) -> f64,
     precision: Precision,
@@ -44,7 +44,7 @@ const FUSED: Path = Path {
     linear: ops::linear,
     rms_norm: ops::rms_norm,
     attention: ops::attention,
-    swiglu: ops::swiglu,
+    gated: ops::gated,
     embedding: ops::embedding,
     head_loss: ops::head_loss,
     adamw: ops::adamw,
@@ -63,7 +63,7 @@ const COMPOSED: Path = Path {
     linear: composed::linear,
     rms_norm: composed::rms_norm,
     attention: composed::attention,
-    swiglu: composed::swiglu,
+    gated: composed::gated,
     embedding: composed::embedding,
     head_loss: composed::head_loss,
     adamw: composed::adamw,
@@ -140,10 +140,10 @@ impl Model {
             let y = norm(&x, &w[5]);
             let (gate, up) = (linear(&y, &w[6]), linear(&y, &w[7]));
             drop(y);
-            x = x + linear(&(path.swiglu)(gate, up), &w[8]);
+            x = x + linear(&(path.gated)(Activation::Silu, gate, up), &w[8]);
         }
         let x = norm(&x, &self.weights[9 * LAYERS + 1]);
-        (path.head_loss)(x, embedding, None, &batch.targets, &batch.weights)
+        (path.head_loss)(x, Head::new(embedding), &batch.targets, &batch.weights)
     }
 
     fn step(&mut self, path: Path, batch: &Batch) -> f32 {

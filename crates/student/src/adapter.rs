@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use stillhouse_core::fs;
 use stillhouse_core::random::Random;
 
-use crate::decoder::Decoder;
-use crate::parameter::{Lora, Parameter, Value, device};
 use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::parameter::{Lora, Parameter, Value, device};
 use crate::weights::{self, Array};
 
 /// The size of a `LoRA` adapter and where it goes.
@@ -25,7 +25,7 @@ pub struct LoraOptions {
     pub targets: Vec<String>,
 }
 
-/// All projections of a layer.
+/// The projections of a layer, as most families name them.
 const PROJECTIONS: [&str; 7] = [
     "q_proj",
     "k_proj",
@@ -35,6 +35,9 @@ const PROJECTIONS: [&str; 7] = [
     "up_proj",
     "down_proj",
 ];
+
+/// What other families have in their place.
+const OTHERS: [&str; 5] = ["dense", "fc1", "fc2", "qkv_proj", "gate_up_proj"];
 
 impl Default for LoraOptions {
     fn default() -> Self {
@@ -67,14 +70,17 @@ impl LoraOptions {
                 "none are named",
             ));
         }
-        match self
-            .targets
-            .iter()
-            .find(|name| !PROJECTIONS.contains(&name.as_str()))
-        {
+        match self.targets.iter().find(|name| {
+            let known = PROJECTIONS.iter().chain(&OTHERS);
+            !known.into_iter().any(|known| known == name)
+        }) {
             Some(odd) => Err(Error::option(
                 "student.train.lora.targets",
-                format!("`{odd}` is not one of {}", PROJECTIONS.join(", ")),
+                format!(
+                    "`{odd}` is not one of {}, {}",
+                    PROJECTIONS.join(", "),
+                    OTHERS.join(", ")
+                ),
             )),
             None => Ok(()),
         }
@@ -86,11 +92,11 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 
 /// Adds trained branches: A uniform within 1 / sqrt(in), B zero, so that nothing changes at first.
-pub(crate) fn attach(decoder: &mut Decoder, options: &LoraOptions, seed: u64) {
-    for parameter in &mut decoder.parameters {
+pub(crate) fn attach(network: &mut Network, options: &LoraOptions, seed: u64) {
+    for parameter in network.parameters_mut() {
         parameter.is_trained = false;
     }
-    add(decoder, options, |name, [rows, columns]| {
+    add(network, options, |name, [rows, columns]| {
         let n = rows * columns;
         let values = if name.ends_with("lora_A.weight") {
             // Kaiming's uniform with a = sqrt(5), as PEFT draws it.
@@ -107,14 +113,14 @@ pub(crate) fn attach(decoder: &mut Decoder, options: &LoraOptions, seed: u64) {
 }
 
 fn add<E>(
-    decoder: &mut Decoder,
+    network: &mut Network,
     options: &LoraOptions,
     mut values: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>, E>,
 ) -> Result<(), E> {
     let scale = (options.alpha / options.r as f64) as f32;
-    let mut parameters = std::mem::take(&mut decoder.parameters);
+    let mut parameters = std::mem::take(network.parameters_mut());
     let mut outcome = Ok(());
-    for linear in decoder.linears_mut() {
+    for linear in network.linears_mut() {
         let weight = &parameters[linear.weight];
         let path = weight.name.trim_end_matches(".weight").to_owned();
         if outcome.is_err()
@@ -146,14 +152,14 @@ fn add<E>(
             Err(error) => outcome = Err(error),
         }
     }
-    decoder.parameters = parameters;
+    *network.parameters_mut() = parameters;
     outcome
 }
 
 /// Folds every branch into its projection: `W + scale B A`, in f32.
-pub(crate) fn merge(decoder: &Decoder) -> Decoder {
-    let mut merged = decoder.plain();
-    let mut n_base = merged.parameters.len();
+pub(crate) fn merge(network: &Network) -> Network {
+    let mut merged = network.plain();
+    let mut n_base = merged.parameters().len();
     let mut folded = Vec::new();
     for linear in merged.linears_mut() {
         if let Some(lora) = linear.lora.take() {
@@ -162,24 +168,25 @@ pub(crate) fn merge(decoder: &Decoder) -> Decoder {
         }
     }
     for (weight, Lora { a, b, scale }) in folded {
-        let branch = merged.matrix(b).clone().matmul(merged.matrix(a).clone()) * scale;
-        merged.parameters[weight].value = Value::Matrix(merged.matrix(weight).clone() + branch);
+        let matrix = |at: usize| merged.parameters()[at].matrix().clone();
+        let folded = matrix(weight) + matrix(b).matmul(matrix(a)) * scale;
+        merged.parameters_mut()[weight].value = Value::Matrix(folded);
     }
     // Branches stand after all parameters of the base.
-    merged.parameters.truncate(n_base);
+    merged.parameters_mut().truncate(n_base);
     merged
 }
 
 /// Writes the trained branches as a PEFT adapter folder.
 pub(crate) fn save(
-    decoder: &Decoder,
+    network: &Network,
     options: &LoraOptions,
     base: &str,
     folder: &Path,
 ) -> Result<()> {
     fs::create_folder(folder)?;
-    let branches: Vec<&Parameter> = decoder
-        .parameters
+    let branches: Vec<&Parameter> = network
+        .parameters()
         .iter()
         .filter(|p| p.name.contains(".lora_"))
         .collect();
@@ -216,7 +223,7 @@ pub(crate) fn save(
 }
 
 /// Reads a PEFT adapter folder and adds its branches to their projections.
-pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> {
+pub(crate) fn load(network: &mut Network, folder: &Path) -> Result<LoraOptions> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
         return Err(Error::folder(
@@ -228,7 +235,7 @@ pub(crate) fn load(decoder: &mut Decoder, folder: &Path) -> Result<LoraOptions> 
     let path = folder.join(WEIGHTS);
     let (mut arrays, _) = weights::load_file(&path)?;
     let mut wrong = Vec::new();
-    let added = add(decoder, &options, |name, shape| {
+    let added = add(network, &options, |name, shape| {
         let found = arrays.remove(&format!("{PREFIX}{name}"));
         match found {
             Some(array) if array.shape == shape => return Ok(array.values),

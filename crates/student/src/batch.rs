@@ -123,6 +123,19 @@ pub(crate) struct Packed {
     pub(crate) layout: Layout,
 }
 
+impl Packed {
+    /// One sequence that is read without anything to learn.
+    pub(crate) fn alone(tokens: Vec<u32>) -> Self {
+        let n = tokens.len();
+        Self {
+            tokens,
+            targets: vec![None; n],
+            weights: vec![1.0; n],
+            layout: Layout::new(&[n]),
+        }
+    }
+}
+
 /// Packs sequences, in their order, into micro-batches of at most `most` tokens, or of one sequence.
 pub(crate) fn pack<'a>(
     sequences: impl IntoIterator<Item = &'a Sequence>,

@@ -9,22 +9,41 @@ use burn::tensor::Tensor;
 
 use stillhouse_core::random::Random;
 
-use crate::config::Config;
-use crate::ops::{self, Attention, Heads, KvCache, Layout, Rope};
-use crate::parameter::{Linear, Lora, Parameter, Plan, Value, device};
+use crate::config::{Config, Mlp, NormKind};
+use crate::ops::{self, Attention, Head, Heads, KvCache, Layout, Rope};
+use crate::parameter::{self, Linear, Parameter, Plan, Product};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
 struct Layer {
-    attention_norm: usize,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    mlp_norm: usize,
-    gate: Linear,
-    up: Linear,
+    before_attention: Norm,
+    /// Queries, keys and values, or one projection for all.
+    qkv: Vec<Linear>,
+    qk_norms: Option<[Norm; 2]>,
+    output: Linear,
+    after_attention: Option<Norm>,
+    /// Where there is none, the feed-forward block reads what the attention reads.
+    before_mlp: Option<Norm>,
+    /// The gate and what it gates, or one projection.
+    into_mlp: Vec<Linear>,
     down: Linear,
+    after_mlp: Option<Norm>,
+    attention: Attention,
+    rope: usize,
+}
+
+/// A norm: places in the list of parameters.
+#[derive(Clone, Copy, Debug)]
+struct Norm {
+    weight: usize,
+    bias: Option<usize>,
+}
+
+/// Rotary tables, with others for sequences longer than a number of tokens.
+#[derive(Clone, Debug)]
+struct Tables {
+    plain: Rope,
+    longer: Option<(usize, Rope)>,
 }
 
 /// A decoder with its parameters.
@@ -34,34 +53,115 @@ pub(crate) struct Decoder {
     pub(crate) parameters: Vec<Parameter>,
     layers: Vec<Layer>,
     embedding: usize,
-    norm: usize,
+    norm: Norm,
     head: usize,
-    rope: Rope,
+    head_bias: Option<usize>,
+    tables: Vec<Tables>,
 }
-
-/// [`ops::linear`] or its twin for generation.
-type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
 
 impl Layer {
     fn plan(plan: &mut Plan, config: &Config, index: usize) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let (queries, keys) = (
-            config.heads * config.head_size,
-            config.kv_heads * config.head_size,
-        );
+        let Config {
+            hidden_size: hidden,
+            intermediate_size: inner,
+            family,
+            biases,
+            ..
+        } = *config;
+        let heads = heads(config);
+        let (queries, keys) = (heads.query_size(), heads.kv_size());
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let biases = config.biases;
+        let norm =
+            |plan: &mut Plan, name: &str, size: usize| Norm::plan(plan, &at(name), config, size);
+        let before_attention = norm(plan, family.before_attention, hidden);
+        let sizes: &[usize] = match family.qkv.len() {
+            1 => &[queries + 2 * keys],
+            _ => &[queries, keys, keys],
+        };
+        let qkv = family.qkv.iter().zip(sizes);
+        let qkv = qkv.map(|(name, &size)| plan.linear(&at(name), size, hidden, biases.qkv));
+        let qkv = qkv.collect();
+        let qk_names = family.qk_norms.filter(|_| config.has_qk_norms);
+        let qk_norms = qk_names.map(|names| names.map(|name| norm(plan, name, config.head_size)));
+        let output = plan.linear(&at(family.output), hidden, queries, biases.output);
+        let maybe = |plan: &mut Plan, name: Option<&str>| name.map(|name| norm(plan, name, hidden));
+        let after_attention = maybe(plan, family.after_attention);
+        let before_mlp = maybe(plan, family.before_mlp);
+        let mut rise = |name: &str, size: usize| plan.linear(&at(name), size, hidden, biases.mlp);
+        let into_mlp = match family.mlp {
+            Mlp::Gated(names) => names.map(|name| rise(name, inner)).to_vec(),
+            Mlp::Fused(name) => vec![rise(name, 2 * inner)],
+            Mlp::Plain(name) => vec![rise(name, inner)],
+        };
+        let down = plan.linear(&at(family.down), hidden, inner, biases.mlp);
+        let after_mlp = maybe(plan, family.after_mlp);
+        let attends = config.layers[index];
         Self {
-            attention_norm: plan.add(at("input_layernorm.weight"), vec![hidden]),
-            q: plan.linear(&at("self_attn.q_proj"), queries, hidden, biases.qkv),
-            k: plan.linear(&at("self_attn.k_proj"), keys, hidden, biases.qkv),
-            v: plan.linear(&at("self_attn.v_proj"), keys, hidden, biases.qkv),
-            o: plan.linear(&at("self_attn.o_proj"), hidden, queries, biases.output),
-            mlp_norm: plan.add(at("post_attention_layernorm.weight"), vec![hidden]),
-            gate: plan.linear(&at("mlp.gate_proj"), inner, hidden, biases.mlp),
-            up: plan.linear(&at("mlp.up_proj"), inner, hidden, biases.mlp),
-            down: plan.linear(&at("mlp.down_proj"), hidden, inner, biases.mlp),
+            before_attention,
+            qkv,
+            qk_norms,
+            output,
+            after_attention,
+            before_mlp,
+            into_mlp,
+            down,
+            after_mlp,
+            attention: Attention {
+                window: attends.window,
+                soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
+                ..Attention::new(heads, config.attention_scale as f32)
+            },
+            rope: attends.rope,
         }
+    }
+}
+
+impl Norm {
+    fn plan(plan: &mut Plan, path: &str, config: &Config, size: usize) -> Self {
+        let weight = plan.add(format!("{path}.weight"), vec![size]);
+        let has_bias = config.family.norm == NormKind::Layer;
+        let bias = has_bias.then(|| plan.add(format!("{path}.bias"), vec![size]));
+        Self { weight, bias }
+    }
+}
+
+impl Tables {
+    fn of(config: &Config) -> Vec<Self> {
+        let tables = config.ropes.iter().map(|rope| {
+            let table =
+                |frequencies: &[f32]| Rope::scaled(frequencies, config.context, rope.magnitude());
+            let longer = rope.long_frequencies();
+            let longer = longer.filter(|(original, _)| config.context > *original);
+            Self {
+                plain: table(&rope.frequencies()),
+                longer: longer.map(|(original, frequencies)| (original, table(&frequencies))),
+            }
+        });
+        tables.collect()
+    }
+
+    /// The table for sequences of which the longest has so many tokens.
+    fn for_length(&self, tokens: usize) -> &Rope {
+        match &self.longer {
+            Some((original, rope)) if tokens > *original => rope,
+            _ => &self.plain,
+        }
+    }
+}
+
+/// What is added to the weights of norms.
+fn norm_offset(config: &Config) -> f32 {
+    match config.family.norm {
+        NormKind::RmsPlusOne => 1.0,
+        NormKind::Rms | NormKind::Layer => 0.0,
+    }
+}
+
+fn heads(config: &Config) -> Heads {
+    Heads {
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_size: config.head_size,
     }
 }
 
@@ -74,42 +174,40 @@ impl Decoder {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
         let embedding = plan.add("model.embed_tokens.weight".to_owned(), matrix.clone());
-        let layers = (0..config.layers)
+        let layers = (0..config.layers.len())
             .map(|index| Layer::plan(&mut plan, &config, index))
             .collect();
-        let norm = plan.add("model.norm.weight".to_owned(), vec![config.hidden_size]);
+        let norm = Norm::plan(
+            &mut plan,
+            config.family.last_norm,
+            &config,
+            config.hidden_size,
+        );
         let head = if config.is_tied {
             embedding
         } else {
             plan.add("lm_head.weight".to_owned(), matrix)
         };
-        let mut arrays = arrays(&plan.0)?;
-        let device = device();
-        let parameters = plan.0.into_iter().map(|(name, _)| {
-            let array = arrays
-                .remove(&name)
-                .expect("every planned tensor was given");
-            Parameter {
-                value: Value::new(array, &device),
-                name,
-                is_trained: false,
-            }
-        });
-        let parameters = parameters.collect();
-        let rope = Rope::new(&config.frequencies(), config.context);
+        let has_head_bias = config.family.has_head_bias;
+        let head_bias =
+            has_head_bias.then(|| plan.add("lm_head.bias".to_owned(), vec![config.vocabulary]));
+        let arrays = arrays(&plan.0)?;
+        let parameters = plan.parameters(arrays);
         Ok(Self {
+            tables: Tables::of(&config),
             config,
             parameters,
             layers,
             embedding,
             norm,
             head,
-            rope,
+            head_bias,
         })
     }
 
-    /// Random parameters as transformers draws them: normal of `initializer_range`, norms 1, biases 0.
+    /// Random parameters as transformers draws them: normal of `initializer_range`, norms that keep the size, biases 0.
     pub(crate) fn random(config: Config, seed: u64) -> Self {
+        let one = 1.0 - norm_offset(&config);
         let spread = config.json["initializer_range"].as_f64().unwrap_or(0.02);
         let built = Self::build(config, |plan| {
             let draw = |(name, shape): &(String, Vec<usize>)| {
@@ -117,7 +215,7 @@ impl Decoder {
                 let mut random = Random::new(seed, name);
                 let values = match (shape.len(), name.rsplit('.').next()) {
                     (1, Some("bias")) => vec![0.0; n],
-                    (1, _) => vec![1.0; n],
+                    (1, _) => vec![one; n],
                     _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
                 let shape = shape.clone();
@@ -131,55 +229,41 @@ impl Decoder {
     /// Keeps sequences to at most `tokens`.
     pub(crate) fn limit_context(&mut self, tokens: usize) {
         self.config.context = self.config.context.min(tokens);
-        self.rope = Rope::new(&self.config.frequencies(), self.config.context);
+        self.tables = Tables::of(&self.config);
     }
 
-    /// The projections of all layers, with their place in the layer.
+    /// The projections of all layers, in the order of the file's layers.
     pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.layers.iter_mut().flat_map(|layer| {
             let Layer {
-                q,
-                k,
-                v,
-                o,
-                gate,
-                up,
+                qkv,
+                output,
+                into_mlp,
                 down,
                 ..
             } = layer;
-            [q, k, v, o, gate, up, down]
+            let (qkv, into_mlp) = (qkv.iter_mut(), into_mlp.iter_mut());
+            qkv.chain([output]).chain(into_mlp).chain([down])
         })
-    }
-
-    /// The same decoder without gradients; it shares the values.
-    pub(crate) fn plain(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().plain())
-    }
-
-    /// The same decoder ready to be trained; it shares the values.
-    pub(crate) fn tracked(&self) -> Self {
-        self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
-    }
-
-    fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
-        let mut decoder = self.clone();
-        for parameter in &mut decoder.parameters {
-            parameter.value = value(parameter);
-        }
-        decoder
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
-        let how = self.attention();
-        self.forward(tokens, ops::linear, |_, q, k, v| {
-            ops::attention(q, k, v, &self.rope, layout, &how)
+        let longest = layout.longest();
+        self.forward(tokens, ops::linear, |index, q, k, v| {
+            let layer = &self.layers[index];
+            let mut how = layer.attention;
+            // A window that no sequence outgrows is none.
+            how.window = how.window.filter(|window| *window < longest);
+            let rope = self.tables[layer.rope].for_length(longest);
+            ops::attention(q, k, v, rope, layout, &how)
         })
     }
 
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
     ///
     /// Where each sequence has one token, a row's bits do not depend on the rows beside it.
+    /// A family with other frequencies for long sequences (`LongRoPE`) takes them for all as soon as one is long, as transformers does; what is in the cache stays as it was.
     pub(crate) fn states_cached(
         &self,
         tokens: &[u32],
@@ -187,25 +271,33 @@ impl Decoder {
         slots: &[usize],
         cache: &mut KvCache,
     ) -> Tensor<2> {
-        let how = self.attention();
         let product = if layout.longest() == 1 {
             ops::linear_rows
         } else {
             ops::linear
         };
-        self.forward(tokens, product, |layer, q, k, v| {
-            ops::attend_cached(q, k, v, &self.rope, layout, slots, cache, layer, &how)
+        let lengths = slots.iter().zip(layout.sequences());
+        let lengths = lengths.map(|(&slot, rows)| cache.length(slot) + rows.len());
+        let longest = lengths.max().unwrap_or(0);
+        self.forward(tokens, product, |index, q, k, v| {
+            let layer = &self.layers[index];
+            let rope = self.tables[layer.rope].for_length(longest);
+            ops::attend_cached(q, k, v, rope, layout, slots, cache, index, &layer.attention)
         })
     }
 
     /// An empty cache for this decoder.
     pub(crate) fn cache(&self, n_slots: usize) -> KvCache {
-        KvCache::new(self.layers.len(), n_slots, self.heads())
+        KvCache::new(self.layers.len(), n_slots, heads(&self.config))
     }
 
-    /// The output head's weight, `[vocabulary, hidden]`.
-    pub(crate) fn head(&self) -> &Tensor<2> {
-        self.matrix(self.head)
+    /// The output head.
+    pub(crate) fn head(&self) -> Head<'_> {
+        Head {
+            weight: self.matrix(self.head),
+            bias: self.head_bias.map(|at| self.vector(at)),
+            soft_cap: self.config.head_soft_cap.map(|cap| cap as f32),
+        }
     }
 
     fn forward(
@@ -214,64 +306,87 @@ impl Decoder {
         product: Product,
         mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
-        let through = |x: &Tensor<2>, linear: &Linear| self.linear(x, linear, product);
         let mut x = ops::embedding(self.matrix(self.embedding), tokens);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let y = self.norm(x.clone(), layer.attention_norm);
-            let [q, k, v] = [&layer.q, &layer.k, &layer.v].map(|linear| through(&y, linear));
-            x = x + through(&attend(index, q, k, v), &layer.o);
-            let y = self.norm(x.clone(), layer.mlp_norm);
-            let gated = ops::swiglu(through(&y, &layer.gate), through(&y, &layer.up));
-            x = x + through(&gated, &layer.down);
+        if self.config.family.scales_embedding {
+            x = x * self.config.embedding_scale as f32;
         }
-        self.norm(x, self.norm)
+        let after = |y: Tensor<2>, norm: &Option<Norm>| match norm {
+            Some(norm) => self.normed(y, norm),
+            None => y,
+        };
+        for (index, layer) in self.layers.iter().enumerate() {
+            let y = self.normed(x.clone(), &layer.before_attention);
+            let [q, k, v] = self.queries_keys_values(&y, layer, product);
+            let attended = self.linear(&attend(index, q, k, v), &layer.output, product);
+            x = x + after(attended, &layer.after_attention);
+            let y = match &layer.before_mlp {
+                Some(norm) => self.normed(x.clone(), norm),
+                None => y,
+            };
+            x = x + after(self.feed_forward(&y, layer, product), &layer.after_mlp);
+        }
+        self.normed(x, &self.norm)
+    }
+
+    fn queries_keys_values(
+        &self,
+        y: &Tensor<2>,
+        layer: &Layer,
+        product: Product,
+    ) -> [Tensor<2>; 3] {
+        let heads = layer.attention.heads;
+        let [q, k, v] = match &layer.qkv[..] {
+            [q, k, v] => [q, k, v].map(|linear| self.linear(y, linear, product)),
+            rest => {
+                let all = self.linear(y, &rest[0], product);
+                let (queries, keys) = (heads.query_size(), heads.kv_size());
+                [(0, queries), (queries, keys), (queries + keys, keys)]
+                    .map(|(first, size)| all.clone().narrow(1, first, size))
+            }
+        };
+        let Some([of_q, of_k]) = &layer.qk_norms else {
+            return [q, k, v];
+        };
+        let by_head = |x: Tensor<2>, norm: &Norm| {
+            let [n, size] = x.dims();
+            let rows = x.reshape([n * size / heads.head_size, heads.head_size]);
+            self.normed(rows, norm).reshape([n, size])
+        };
+        [by_head(q, of_q), by_head(k, of_k), v]
+    }
+
+    fn feed_forward(&self, y: &Tensor<2>, layer: &Layer, product: Product) -> Tensor<2> {
+        let f = self.config.activation;
+        let through = |linear: &Linear| self.linear(y, linear, product);
+        let inner = match (&layer.into_mlp[..], self.config.family.mlp) {
+            ([gate, up], _) => ops::gated(f, through(gate), through(up)),
+            (rest, Mlp::Plain(_)) => ops::activate(f, through(&rest[0])),
+            (rest, _) => {
+                let (both, size) = (through(&rest[0]), self.config.intermediate_size);
+                let [gate, up] = [0, size].map(|first| both.clone().narrow(1, first, size));
+                ops::gated(f, gate, up)
+            }
+        };
+        self.linear(&inner, &layer.down, product)
     }
 
     fn linear(&self, x: &Tensor<2>, linear: &Linear, product: Product) -> Tensor<2> {
-        let (x, weight) = (x.clone(), self.matrix(linear.weight));
-        let bias = linear.bias.map(|at| self.vector(at));
-        match linear.lora {
-            Some(Lora { a, b, scale }) => {
-                ops::lora_linear(x, weight, bias, self.matrix(a), self.matrix(b), scale)
-            }
-            None => product(x, weight, bias),
+        parameter::linear(&self.parameters, x, linear, product)
+    }
+
+    fn normed(&self, x: Tensor<2>, norm: &Norm) -> Tensor<2> {
+        let (weight, epsilon) = (self.vector(norm.weight), self.config.norm_epsilon as f32);
+        match norm.bias {
+            Some(bias) => ops::layer_norm(x, weight, self.vector(bias), epsilon),
+            None => ops::rms_norm(x, weight, epsilon, norm_offset(&self.config)),
         }
     }
 
-    fn norm(&self, x: Tensor<2>, weight: usize) -> Tensor<2> {
-        ops::rms_norm(x, self.vector(weight), self.config.norm_epsilon as f32, 0.0)
-    }
-
-    fn heads(&self) -> Heads {
-        let Config {
-            heads,
-            kv_heads,
-            head_size,
-            ..
-        } = self.config;
-        Heads {
-            heads,
-            kv_heads,
-            head_size,
-        }
-    }
-
-    fn attention(&self) -> Attention {
-        let scale = (self.config.head_size as f32).sqrt().recip();
-        Attention::new(self.heads(), scale)
-    }
-
-    pub(crate) fn matrix(&self, at: usize) -> &Tensor<2> {
-        match &self.parameters[at].value {
-            Value::Matrix(tensor) => tensor,
-            Value::Vector(_) => unreachable!("{} is a matrix", self.parameters[at].name),
-        }
+    fn matrix(&self, at: usize) -> &Tensor<2> {
+        self.parameters[at].matrix()
     }
 
     fn vector(&self, at: usize) -> &Tensor<1> {
-        match &self.parameters[at].value {
-            Value::Vector(tensor) => tensor,
-            Value::Matrix(_) => unreachable!("{} is a vector", self.parameters[at].name),
-        }
+        self.parameters[at].vector()
     }
 }

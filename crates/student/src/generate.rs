@@ -9,9 +9,9 @@ use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::random::Random;
 
 use crate::adapter;
-use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::network::Network;
 use crate::ops::{self, KvCache, Layout};
 
 /// How a token is chosen.
@@ -137,12 +137,12 @@ pub fn generate(
     each: &mut dyn FnMut(usize, Completion) -> Result<()>,
 ) -> Result<()> {
     options.check()?;
-    let decoder = adapter::merge(&model.decoder);
+    let network = adapter::merge(&model.network);
     let mut batch = Batch {
         model,
         options,
-        cache: decoder.cache(options.batch_size),
-        decoder,
+        cache: network.cache(options.batch_size),
+        network,
         live: Vec::new(),
     };
     let mut waiting = prompts.iter().enumerate();
@@ -176,7 +176,7 @@ pub fn generate(
 struct Batch<'a> {
     model: &'a Model,
     options: &'a GenerateOptions,
-    decoder: Decoder,
+    network: Network,
     cache: KvCache,
     live: Vec<Live>,
 }
@@ -224,7 +224,7 @@ impl Batch<'_> {
         self.cache.clear_slot(slot);
         let n = tokens.len();
         let states =
-            self.decoder
+            self.network
                 .states_cached(&tokens, &Layout::new(&[n]), &[slot], &mut self.cache);
         let row = self.logits(states.narrow(0, n - 1, 1));
         let most = self.options.max_new_tokens.min(context - n);
@@ -257,17 +257,17 @@ impl Batch<'_> {
         let slots: Vec<usize> = self.live.iter().map(|live| live.slot).collect();
         let layout = Layout::new(&vec![1; tokens.len()]);
         let states = self
-            .decoder
+            .network
             .states_cached(&tokens, &layout, &slots, &mut self.cache);
         let logits = self.logits(states);
-        let size = self.decoder.config.vocabulary;
+        let size = self.network.config().vocabulary;
         for (at, row) in logits.chunks_exact(size).enumerate() {
             self.choose(at, row.to_vec());
         }
     }
 
     fn logits(&self, states: Tensor<2>) -> Vec<f32> {
-        let logits = ops::linear_rows(states, self.decoder.head(), None);
+        let logits = ops::head_rows(states, self.network.head());
         logits
             .try_into_vec_as::<f32>()
             .expect("a float tensor holds floats")
@@ -401,21 +401,21 @@ mod tests {
             env!("CARGO_MANIFEST_DIR"),
             "/../../examples/quickstart/base"
         );
-        let decoder = Model::load(std::path::Path::new(base)).unwrap().decoder;
+        let network = Model::load(std::path::Path::new(base)).unwrap().network;
         let rows = |n: usize| {
-            let mut cache = decoder.cache(n);
+            let mut cache = network.cache(n);
             let slots: Vec<usize> = (0..n).collect();
             for slot in &slots {
                 let prompt: Vec<u32> = (20..27).collect();
-                let _ = decoder.states_cached(&prompt, &Layout::new(&[7]), &[*slot], &mut cache);
+                let _ = network.states_cached(&prompt, &Layout::new(&[7]), &[*slot], &mut cache);
             }
             let next = vec![30; n];
             let states =
-                decoder.states_cached(&next, &Layout::new(&vec![1; n]), &slots, &mut cache);
-            let logits = ops::linear_rows(states, decoder.head(), None);
+                network.states_cached(&next, &Layout::new(&vec![1; n]), &slots, &mut cache);
+            let logits = ops::head_rows(states, network.head());
             let logits = logits.try_into_vec_as::<f32>().unwrap();
             let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
-            bits.chunks_exact(decoder.config.vocabulary)
+            bits.chunks_exact(network.config().vocabulary)
                 .map(<[u32]>::to_vec)
                 .collect::<Vec<_>>()
         };

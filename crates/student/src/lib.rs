@@ -22,6 +22,7 @@ pub mod generate;
 mod golden;
 mod loss;
 mod model;
+mod network;
 pub mod ops;
 pub mod optimizer;
 mod options;

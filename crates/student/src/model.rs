@@ -1,4 +1,4 @@
-//! A student: a decoder, its tokenizer, and the folder form they are loaded from and saved to.
+//! A student: a network, its tokenizer, and the folder form they are loaded from and saved to.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use crate::adapter::{self, LoraOptions};
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::tokenizer::Tokenizer;
 use crate::weights;
 
@@ -51,7 +52,7 @@ impl Default for ArchitectureOptions {
 /// A model with its tokenizer, perhaps with an adapter beside its weights.
 #[derive(Clone, Debug)]
 pub struct Model {
-    pub(crate) decoder: Decoder,
+    pub(crate) network: Network,
     pub(crate) lora: Option<LoraOptions>,
     tokenizer: Tokenizer,
     /// Where the base came from, for an adapter's config.
@@ -65,7 +66,7 @@ impl Model {
         let tokenizer = Tokenizer::load(folder, &config)?;
         let decoder = Decoder::build(config, |plan| weights::load(folder, plan))?;
         Ok(Self {
-            decoder,
+            network: Network::Decoder(decoder),
             lora: None,
             tokenizer,
             source: folder.display().to_string(),
@@ -124,7 +125,7 @@ impl Model {
         });
         let decoder = Decoder::random(Config::from_json(path, config)?, seed);
         Ok(Self {
-            decoder,
+            network: Network::Decoder(decoder),
             lora: None,
             tokenizer,
             source: "random".to_owned(),
@@ -139,7 +140,7 @@ impl Model {
                 "the model carries an adapter already; merge it first",
             ));
         }
-        self.lora = Some(adapter::load(&mut self.decoder, folder)?);
+        self.lora = Some(adapter::load(&mut self.network, folder)?);
         Ok(self)
     }
 
@@ -147,7 +148,7 @@ impl Model {
     #[must_use]
     pub fn merged(&self) -> Self {
         Self {
-            decoder: adapter::merge(&self.decoder),
+            network: adapter::merge(&self.network),
             lora: None,
             ..self.clone()
         }
@@ -156,34 +157,34 @@ impl Model {
     /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
     /// an adapter is merged.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let decoder = adapter::merge(&self.decoder);
+        let network = adapter::merge(&self.network);
         fs::create_folder(folder)?;
         self.tokenizer.save(folder)?;
-        let plan: Vec<_> = decoder
-            .parameters
+        let plan: Vec<_> = network
+            .parameters()
             .iter()
             .map(|p| (p.name.clone(), p.value.shape()))
             .collect();
         weights::save_file(&folder.join("model.safetensors"), &plan, |i| {
-            decoder.parameters[i].value.to_array()
+            network.parameters()[i].value.to_array()
         })?;
         Ok(fs::write_json(
             &folder.join("config.json"),
-            &decoder.config.to_json(),
+            &network.config().to_json(),
         )?)
     }
 
     /// Saves the adapter alone, in PEFT's form; a model without one is an error.
     pub fn save_adapter(&self, folder: &Path) -> Result<()> {
         match &self.lora {
-            Some(options) => adapter::save(&self.decoder, options, &self.source, folder),
+            Some(options) => adapter::save(&self.network, options, &self.source, folder),
             None => Err(Error::folder(folder, "the model has no adapter to save")),
         }
     }
 
     /// What `config.json` says.
     pub fn config(&self) -> &Config {
-        &self.decoder.config
+        self.network.config()
     }
 
     /// The model's tokenizer.
@@ -193,12 +194,12 @@ impl Model {
 
     /// The longest sequence, prompt and completion together, in tokens.
     pub fn context_tokens(&self) -> usize {
-        self.decoder.config.context
+        self.config().context
     }
 
     /// Keeps sequences to at most `tokens`, where the model would take more.
     pub fn limit_context(&mut self, tokens: usize) {
-        self.decoder.limit_context(tokens);
+        self.network.limit_context(tokens);
     }
 
     /// How many tokens a prompt takes, with what stands before every prompt.
@@ -213,8 +214,8 @@ impl Model {
 
     /// Numbers in all tensors.
     pub fn n_parameters(&self) -> usize {
-        self.decoder
-            .parameters
+        self.network
+            .parameters()
             .iter()
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum()

@@ -2,8 +2,11 @@
 //!
 //! Loading, saving, the optimizer, adapters and checkpoints are loops over that list.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Tensor};
 
+use crate::ops;
 use crate::weights::Array;
 
 /// The device that models live on.
@@ -22,7 +25,25 @@ pub(crate) struct Parameter {
     pub(crate) is_trained: bool,
 }
 
-/// A tensor of one of the two ranks that a decoder has.
+impl Parameter {
+    /// A projection or an embedding.
+    pub(crate) fn matrix(&self) -> &Tensor<2> {
+        match &self.value {
+            Value::Matrix(tensor) => tensor,
+            Value::Vector(_) => unreachable!("{} is a matrix", self.name),
+        }
+    }
+
+    /// A norm or a bias.
+    pub(crate) fn vector(&self) -> &Tensor<1> {
+        match &self.value {
+            Value::Vector(tensor) => tensor,
+            Value::Matrix(_) => unreachable!("{} is a vector", self.name),
+        }
+    }
+}
+
+/// A tensor of one of the two ranks that a network has.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// Norms and biases.
@@ -98,6 +119,27 @@ pub(crate) struct Lora {
     pub(crate) scale: f32,
 }
 
+/// [`ops::linear`] or its twin for generation.
+pub(crate) type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
+
+/// Puts rows through a projection and its branch; `product` is for one without a branch.
+pub(crate) fn linear(
+    parameters: &[Parameter],
+    x: &Tensor<2>,
+    linear: &Linear,
+    product: Product,
+) -> Tensor<2> {
+    let (x, weight) = (x.clone(), parameters[linear.weight].matrix());
+    let bias = linear.bias.map(|at| parameters[at].vector());
+    match linear.lora {
+        Some(Lora { a, b, scale }) => {
+            let (a, b) = (parameters[a].matrix(), parameters[b].matrix());
+            ops::lora_linear(x, weight, bias, a, b, scale)
+        }
+        None => product(x, weight, bias),
+    }
+}
+
 /// The names and shapes of a model's parameters, in order.
 #[derive(Default)]
 pub(crate) struct Plan(pub(crate) Vec<(String, Vec<usize>)>);
@@ -122,5 +164,20 @@ impl Plan {
             bias,
             lora: None,
         }
+    }
+
+    /// The parameters, from arrays of all planned names.
+    pub(crate) fn parameters(self, mut arrays: BTreeMap<String, Array>) -> Vec<Parameter> {
+        let device = device();
+        let of = |(name, _): (String, Vec<usize>)| {
+            let array = arrays.remove(&name);
+            let array = array.expect("every planned tensor was given");
+            Parameter {
+                value: Value::new(array, &device),
+                name,
+                is_trained: false,
+            }
+        };
+        self.0.into_iter().map(of).collect()
     }
 }

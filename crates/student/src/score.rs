@@ -1,8 +1,9 @@
 //! How likely a model finds a given completion after a given prompt.
 
+use crate::batch::Packed;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::ops::{self, Layout};
+use crate::ops;
 
 /// The tokens of a completion and what the model thinks of each.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +46,12 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
             what,
         });
     }
-    let decoder = model.decoder.plain();
-    let states = decoder.states(&read, &Layout::new(&[read.len()]));
-    let targets = (0..read.len()).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
+    let network = model.network.plain();
+    let n_read = read.len();
+    let states = network.states(&Packed::alone(read));
+    let targets = (0..n_read).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
     let targets: Vec<Option<u32>> = targets.collect();
-    let found = ops::head_log_likelihood(states, decoder.head(), None, &targets);
+    let found = ops::head_log_likelihood(states, network.head(), &targets);
     Ok(Likelihood {
         tokens,
         log_probabilities: found.into_iter().flatten().collect(),

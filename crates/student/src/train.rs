@@ -152,7 +152,7 @@ impl<'a> Training<'a> {
         match options.method {
             Method::Full => {
                 model = model.merged();
-                for parameter in &mut model.decoder.parameters {
+                for parameter in model.network.parameters_mut() {
                     parameter.is_trained = true;
                 }
             }
@@ -161,22 +161,22 @@ impl<'a> Training<'a> {
                 tell(observe, Event::Note { text })?;
             }
             Method::Lora => {
-                adapter::attach(&mut model.decoder, &options.lora, seed);
+                adapter::attach(&mut model.network, &options.lora, seed);
                 model.lora = Some(options.lora.clone());
             }
         }
         let sequences = data.train.iter().chain(&data.validation);
         let fingerprint =
-            checkpoint::fingerprint(&model.decoder.parameters, sequences, options, seed);
-        model.decoder = model.decoder.tracked();
-        let mut optimizer = Optimizer::new(&model.decoder.parameters);
+            checkpoint::fingerprint(model.network.parameters(), sequences, options, seed);
+        model.network = model.network.tracked();
+        let mut optimizer = Optimizer::new(model.network.parameters());
         let total = options
             .steps
             .unwrap_or(count(options.epochs * data.epoch_steps(options) as f64));
         let found = checkpoint::load(
             folder,
             &fingerprint,
-            &mut model.decoder.parameters,
+            model.network.parameters_mut(),
             &mut optimizer,
         )?;
         let log = folder.join("steps.jsonl");
@@ -259,7 +259,7 @@ impl<'a> Training<'a> {
         let options = self.options;
         let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.decoder, &packed)
+            loss_and_gradient(&self.model.network, &packed)
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
@@ -288,7 +288,7 @@ impl<'a> Training<'a> {
             ..AdamwStep::default()
         };
         self.optimizer
-            .update(&mut self.model.decoder.parameters, gradient, &adamw);
+            .update(self.model.network.parameters_mut(), gradient, &adamw);
         let tokens = packed.iter().map(|part| part.tokens.len()).sum();
         let supervised_tokens = packed
             .iter()
@@ -307,7 +307,7 @@ impl<'a> Training<'a> {
     /// zero; `LoRA`'s A in the second, because B starts from zero.
     fn audit(&self, step: usize, norms: &[Option<f64>]) -> Result<()> {
         let named = || {
-            trained(&self.model.decoder.parameters)
+            trained(self.model.network.parameters())
                 .map(|p| p.name.as_str())
                 .zip(norms)
         };
@@ -352,9 +352,9 @@ impl<'a> Training<'a> {
 
     /// Mean loss over the validation split's supervised tokens; `None` without a split.
     fn validate(&self) -> Result<Option<f64>> {
-        let decoder = self.model.decoder.plain();
+        let network = self.model.network.plain();
         let loss = mean_loss(
-            &decoder,
+            &network,
             &self.data.validation,
             self.options.micro_batch_tokens,
         );
@@ -375,7 +375,7 @@ impl<'a> Training<'a> {
             .as_ref()
             .is_none_or(|best| loss < best.loss);
         if is_best {
-            let values = trained(&self.model.decoder.parameters).map(|p| p.value.clone().plain());
+            let values = trained(self.model.network.parameters()).map(|p| p.value.clone().plain());
             self.progress.best = Some(Best {
                 step,
                 loss,
@@ -445,7 +445,7 @@ impl<'a> Training<'a> {
 
     /// Says what will be trained on, with one example whose trained tokens are marked.
     fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
-        let parameters = &self.model.decoder.parameters;
+        let parameters = self.model.network.parameters();
         let n_trained: usize = trained(parameters)
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum();
@@ -494,7 +494,7 @@ impl<'a> Training<'a> {
         checkpoint::save(
             self.folder,
             &self.fingerprint,
-            &self.model.decoder.parameters,
+            self.model.network.parameters(),
             &self.optimizer,
             &self.progress,
         )
@@ -507,15 +507,15 @@ impl<'a> Training<'a> {
         if let Some(best) = self.progress.best.take() {
             let live = self
                 .model
-                .decoder
-                .parameters
+                .network
+                .parameters_mut()
                 .iter_mut()
                 .filter(|parameter| parameter.is_trained);
             live.zip(best.values)
                 .for_each(|(parameter, value)| parameter.value = value);
             (best_step, validation_loss) = (best.step, Some(best.loss));
         }
-        self.model.decoder = self.model.decoder.plain();
+        self.model.network = self.model.network.plain();
         let (name, other) = match self.options.method {
             Method::Full => ("model", "adapter"),
             Method::Lora => ("adapter", "model"),

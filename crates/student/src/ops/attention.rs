@@ -1,11 +1,10 @@
 //! Rotary positions and causal attention over packed sequences.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use stillhouse_kernels::attention::{self, Gradients, Input, Shape};
+use stillhouse_kernels::attention::{self, Gradients, Input, Sequence, Shape};
 
 use super::bridge::{CpuOp, apply3, entries, is_cpu, like};
 use super::{Heads, Layout, Rope, composed, pool};
@@ -43,16 +42,19 @@ impl Attention {
             head_size: self.heads.head_size,
             half: rope.half(),
             scale: self.scale,
+            window: self.window,
+            soft_cap: self.soft_cap,
         }
     }
 }
 
-/// Causal attention with rotary positions, within each packed sequence.
+/// Causal attention with rotary positions, within each packed sequence and what it goes on from.
 ///
+/// Keys and values of a sequence that others go on from gather their gradients in the order of the rows, so they repeat bit for bit.
 /// `q` is `[tokens, heads * head_size]`, `k` and `v` are `[tokens, kv_heads * head_size]`; the result has the shape of `q`.
 ///
 /// # Panics
-/// If `layout` does not cover the rows, the shapes do not fit together, or a sequence is longer than the tables of `rope`.
+/// If `layout` does not cover the rows, the shapes do not fit together, a sequence is longer than the tables of `rope`, or the window is 0.
 #[must_use]
 pub fn attention(
     q: Tensor<2>,
@@ -63,21 +65,30 @@ pub fn attention(
     how: &Attention,
 ) -> Tensor<2> {
     assert_eq!(q.dims()[0], layout.tokens(), "the layout covers the rows");
-    if !is_cpu(&q) || how.window.is_some() || how.soft_cap.is_some() {
+    if !is_cpu(&q) {
         return composed::attention(q, k, v, rope, layout, how);
     }
     let op = Fused {
         rope: rope.clone(),
-        sequences: layout.sequences().collect(),
+        sequences: sequences(layout),
         shape: how.shape(rope),
     };
     apply3(q, k, v, op)
 }
 
+/// As the kernels want it.
+fn sequences(layout: &Layout) -> Arc<[Sequence]> {
+    let sequence = |(index, rows)| Sequence {
+        rows,
+        parent: layout.parent(index),
+    };
+    layout.sequences().enumerate().map(sequence).collect()
+}
+
 #[derive(Clone)]
 struct Fused {
     rope: Rope,
-    sequences: Arc<[Range<usize>]>,
+    sequences: Arc<[Sequence]>,
     shape: Shape,
 }
 

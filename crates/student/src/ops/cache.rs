@@ -48,14 +48,14 @@ impl KvCache {
     }
 }
 
-/// Appends the new tokens' keys and values to layer `layer` of the cache, then lets their queries attend to all before them and themselves.
+/// Appends the new tokens' keys and values to layer `layer` of the cache, then lets their queries attend to themselves and to those before them that the window shows.
 ///
 /// `layout` packs the new tokens, usually one a sequence, or whole prompts; its sequence `i` continues slot `slots[i]`, and no slot stands twice.
 /// Positions go on from what the slot holds.
 /// Shapes are as in [`attention`](super::attention()); there is no gradient.
 ///
 /// # Panics
-/// If a position lies past the tables of `rope`, or the shapes do not fit together.
+/// If a position lies past the tables of `rope`, the shapes do not fit together, or a sequence of the layout goes on from another.
 #[must_use]
 #[expect(
     clippy::too_many_arguments,
@@ -73,6 +73,10 @@ pub fn attend_cached(
     how: &Attention,
 ) -> Tensor<2> {
     assert_eq!(layout.n_sequences(), slots.len(), "one slot per sequence");
+    assert!(
+        (0..slots.len()).all(|index| layout.parent(index).is_none()),
+        "new tokens go on from slots alone"
+    );
     let (dims, device) = (q.dims(), q.device());
     let shape = how.shape(rope);
     let [q, k, v] = [q, k, v].map(|t| host(t.inner()));

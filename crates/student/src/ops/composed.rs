@@ -5,7 +5,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{AdamwStep, Attention, Layout, Loss, Moments, Rope};
+use super::{Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Rope};
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -39,6 +39,14 @@ pub fn rms_norm(x: Tensor<2>, weight: &Tensor<1>, epsilon: f32, offset: f32) -> 
     x.div(root) * weight.unsqueeze()
 }
 
+/// See [`layer_norm`](super::layer_norm()).
+#[must_use]
+pub fn layer_norm(x: Tensor<2>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: f32) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let deviation = (centred.clone().square().mean_dim(1) + epsilon).sqrt();
+    centred.div(deviation) * weight.clone().unsqueeze() + bias.clone().unsqueeze()
+}
+
 /// See [`attention`](super::attention()).
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
@@ -50,33 +58,42 @@ pub fn attention(
     layout: &Layout,
     how: &Attention,
 ) -> Tensor<2> {
-    let outputs = layout.sequences().filter(|rows| !rows.is_empty());
-    let outputs = outputs.map(|rows| {
-        let of = |x: &Tensor<2>| x.clone().slice([rows.clone()]);
-        attend_one(of(&q), of(&k), of(&v), rope, how)
+    let sequences = (0..layout.n_sequences()).filter(|&index| !layout.sequence(index).is_empty());
+    let outputs = sequences.map(|index| {
+        let own = |x: &Tensor<2>| x.clone().slice([layout.sequence(index)]);
+        let seen = |x: &Tensor<2>| {
+            let parts = layout.chain(index).into_iter().map(|i| layout.sequence(i));
+            let parts = parts.filter(|rows| !rows.is_empty());
+            Tensor::cat(parts.map(|rows| x.clone().slice([rows])).collect(), 0)
+        };
+        attend_one(own(&q), seen(&k), seen(&v), rope, how)
     });
     Tensor::cat(outputs.collect(), 0)
 }
 
-/// Causal attention within one sequence.
+/// Causal attention of the last rows of one sequence to all of it.
 fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Attention) -> Tensor<2> {
-    let (time, shape) = (q.dims()[0], how.heads);
+    let (time, width, shape) = (q.dims()[0], k.dims()[0], how.heads);
+    let before = width - time;
     let (kv_heads, size) = (shape.kv_heads, shape.head_size);
     let group = shape.heads / kv_heads;
-    // [time, heads * size] -> [heads, time, size]
-    let split = |x: Tensor<2>, heads| x.reshape([time, heads, size]).swap_dims(0, 1);
+    // [rows, heads * size] -> [heads, rows, size]
+    let split = |x: Tensor<2>, heads| {
+        let rows = x.dims()[0];
+        x.reshape([rows, heads, size]).swap_dims(0, 1)
+    };
     let shared = |x: Tensor<3>| -> Tensor<3> {
         x.unsqueeze_dim::<4>(1)
-            .expand([kv_heads, group, time, size])
-            .reshape([shape.heads, time, size])
+            .expand([kv_heads, group, width, size])
+            .reshape([shape.heads, width, size])
     };
-    let q = rotate(&split(q, shape.heads), rope);
-    let k = shared(rotate(&split(k, kv_heads), rope));
+    let q = rotate(&split(q, shape.heads), before, rope);
+    let k = shared(rotate(&split(k, kv_heads), 0, rope));
     let v = shared(split(v, kv_heads));
-    let ones = Tensor::<2, Int>::ones([time, time], &q.device());
-    let mut hidden = ones.clone().triu(1).bool();
+    let ones = Tensor::<2, Int>::ones([time, width], &q.device());
+    let mut hidden = ones.clone().triu(1 + before as i64).bool();
     if let Some(window) = how.window {
-        hidden = hidden.bool_or(ones.tril(-(window as i64)).bool());
+        hidden = hidden.bool_or(ones.tril(before as i64 - window as i64).bool());
     }
     let mut scores = q.matmul(k.swap_dims(1, 2)) * how.scale;
     if let Some(cap) = how.soft_cap {
@@ -87,12 +104,13 @@ fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Atten
     mixed.swap_dims(0, 1).reshape([time, shape.query_size()])
 }
 
-/// Rotates each row of `[heads, time, size]` by its position's angles.
-fn rotate(x: &Tensor<3>, rope: &Rope) -> Tensor<3> {
+/// Rotates each row of `[heads, time, size]` by the angles of its position, the first row's being `first`.
+fn rotate(x: &Tensor<3>, first: usize, rope: &Rope) -> Tensor<3> {
     let [heads, time, size] = x.dims();
     let half = rope.half();
     let table = |values: &[f32]| {
-        let data = TensorData::new(values[..time * half].to_vec(), [1, time, half]);
+        let rows = values[first * half..(first + time) * half].to_vec();
+        let data = TensorData::new(rows, [1, time, half]);
         Tensor::<3>::from_data(data, &x.device())
     };
     let (cos, sin) = (table(rope.cos()), table(rope.sin()));
@@ -108,10 +126,25 @@ fn rotate(x: &Tensor<3>, rope: &Rope) -> Tensor<3> {
     Tensor::cat(parts, 2)
 }
 
-/// See [`swiglu`](super::swiglu()).
+/// See [`activate`](super::activate()).
 #[must_use]
-pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    activation::silu(gate) * up
+pub fn activate(f: Activation, x: Tensor<2>) -> Tensor<2> {
+    match f {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => {
+            let inner = x.clone() + x.clone().powi_scalar(3) * 0.044_715;
+            let share = (inner * (2.0 / std::f32::consts::PI).sqrt()).tanh() + 1.0;
+            x * share * 0.5
+        }
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+    }
+}
+
+/// See [`gated`](super::gated()).
+#[must_use]
+pub fn gated(f: Activation, gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    activate(f, gate) * up
 }
 
 /// See [`embedding`](super::embedding()).
@@ -121,15 +154,19 @@ pub fn embedding(weight: &Tensor<2>, ids: &[u32]) -> Tensor<2> {
     weight.clone().select(0, ids)
 }
 
+/// See [`head_logits`](super::head_logits()).
+#[must_use]
+pub fn head_logits(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
+    let logits = linear(x, head.weight, head.bias);
+    match head.soft_cap {
+        Some(cap) => (logits / cap).tanh() * cap,
+        None => logits,
+    }
+}
+
 /// See [`head_loss`](super::head_loss()).
 #[must_use]
-pub fn head_loss(
-    x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    targets: &[Option<u32>],
-    weights: &[f32],
-) -> Loss {
+pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights: &[f32]) -> Loss {
     let rows: Vec<usize> = (0..targets.len())
         .filter(|&row| targets[row].is_some())
         .collect();
@@ -138,7 +175,7 @@ pub fn head_loss(
     }
     let chosen: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
     let total: f32 = chosen.iter().sum();
-    let likelihood = target_log_probability(x.clone(), weight, bias, targets, &rows);
+    let likelihood = target_log_probability(x.clone(), head, targets, &rows);
     let chosen = Tensor::<1>::from_data(chosen.as_slice(), &x.device());
     Loss {
         value: (likelihood * chosen).sum().neg() / total.max(f32::MIN_POSITIVE),
@@ -151,8 +188,7 @@ pub fn head_loss(
 #[must_use]
 pub fn head_log_likelihood(
     x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    head: Head<'_>,
     targets: &[Option<u32>],
 ) -> Vec<Option<f32>> {
     let rows: Vec<usize> = (0..targets.len())
@@ -162,9 +198,13 @@ pub fn head_log_likelihood(
     if rows.is_empty() {
         return values;
     }
-    let bias = bias.map(|bias| bias.clone().inner());
-    let (x, weight) = (x.inner(), weight.clone().inner());
-    let found = target_log_probability(x, &weight, bias.as_ref(), targets, &rows);
+    let bias = head.bias.map(|bias| bias.clone().inner());
+    let head = Head {
+        weight: &head.weight.clone().inner(),
+        bias: bias.as_ref(),
+        ..head
+    };
+    let found = target_log_probability(x.inner(), head, targets, &rows);
     let found = found.into_data().convert::<f32>();
     for (row, value) in rows.into_iter().zip(found.iter::<f32>()) {
         values[row] = Some(value);
@@ -175,8 +215,7 @@ pub fn head_log_likelihood(
 /// The log-probability of the target at each of `rows`, all of which have one.
 fn target_log_probability(
     x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    head: Head<'_>,
     targets: &[Option<u32>],
     rows: &[usize],
 ) -> Tensor<1> {
@@ -184,7 +223,7 @@ fn target_log_probability(
     let chosen = index(rows.iter().copied(), &device);
     let wanted = rows.iter().filter_map(|&row| targets[row]);
     let wanted = index(wanted.map(|id| id as usize), &device);
-    let logits = linear(x.select(0, chosen), weight, bias);
+    let logits = head_logits(x.select(0, chosen), head);
     let likelihood = activation::log_softmax(logits, 1);
     likelihood
         .gather(1, wanted.unsqueeze_dim(1))

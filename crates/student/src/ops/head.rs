@@ -2,12 +2,38 @@
 
 use std::sync::Arc;
 
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::head::{self, Gradients, Input};
 
-use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, linear, pool, precision};
+use super::bridge::{
+    CpuOp, apply2, apply3, entries, entries_mut, is_cpu, like, sizes, storage, tensor,
+};
+use super::{composed, linear, linear_rows, pool, precision};
+
+/// The layer that turns states into logits: `x W' + bias`, capped where a family caps it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// `[vocab, size]`
+    pub weight: &'a Tensor<2>,
+    /// `[vocab]`
+    pub bias: Option<&'a Tensor<1>>,
+    /// Logits `l` become `cap tanh(l / cap)` (Gemma 2).
+    pub soft_cap: Option<f32>,
+}
+
+impl<'a> Head<'a> {
+    /// A head without bias or cap.
+    #[must_use]
+    pub fn new(weight: &'a Tensor<2>) -> Self {
+        Self {
+            weight,
+            bias: None,
+            soft_cap: None,
+        }
+    }
+}
 
 /// A mean cross-entropy and what it is the mean of.
 #[derive(Clone, Debug)]
@@ -31,26 +57,20 @@ impl Loss {
     }
 }
 
-/// Cross-entropy of `targets` under the logits `x W' + bias`, at supervised positions only.
+/// Cross-entropy of `targets` under the head's logits, at supervised positions only.
 ///
-/// `x` is `[n, size]`, `weight` `[vocab, size]`; `targets[i]` is the token that should follow row `i`, `None` where nothing is supervised.
+/// `x` is `[n, size]`; `targets[i]` is the token that should follow row `i`, `None` where nothing is supervised.
 /// Each position counts `weights[i]`; the sum is divided by the sum of the weights that count.
-/// Gradients reach `x`, and `weight` and `bias` where they are trained; rows without a target get exactly none.
+/// Gradients reach `x`, and the head's weight and bias where they are trained; rows without a target get exactly none.
 ///
 /// # Panics
 /// If there is not one target and one weight per row, or a target lies outside the vocabulary.
 #[must_use]
-pub fn head_loss(
-    x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    targets: &[Option<u32>],
-    weights: &[f32],
-) -> Loss {
+pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights: &[f32]) -> Loss {
     assert_eq!(x.dims()[0], targets.len(), "one target per row");
     assert_eq!(targets.len(), weights.len(), "one weight per target");
     if !is_cpu(&x) {
-        return composed::head_loss(x, weight, bias, targets, weights);
+        return composed::head_loss(x, head, targets, weights);
     }
     let (rows, targets) = supervised(targets);
     if rows.is_empty() {
@@ -66,13 +86,14 @@ pub fn head_loss(
             .iter()
             .map(|w| w / total_weight.max(f32::MIN_POSITIVE))
             .collect(),
+        soft_cap: head.soft_cap,
         wants_x: x.is_tracked(),
-        wants_weight: weight.is_tracked(),
-        wants_bias: bias.is_some_and(Tensor::is_tracked),
+        wants_weight: head.weight.is_tracked(),
+        wants_bias: head.bias.is_some_and(Tensor::is_tracked),
     };
-    let value = match bias {
-        Some(bias) => apply3(x, weight.clone(), bias.clone(), op),
-        None => apply2(x, weight.clone(), op),
+    let value = match head.bias {
+        Some(bias) => apply3(x, head.weight.clone(), bias.clone(), op),
+        None => apply2(x, head.weight.clone(), op),
     };
     Loss {
         value,
@@ -81,35 +102,54 @@ pub fn head_loss(
     }
 }
 
-/// The logits `x W'`, `[n, vocab]`, without gradient.
+/// The logits, `[n, vocab]`, without gradient.
 #[must_use]
-pub fn head_logits(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    linear(x.inner(), &weight.clone().inner(), None)
+pub fn head_logits(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
+    let bias = head.bias.map(|bias| bias.clone().inner());
+    let logits = linear(x.inner(), &head.weight.clone().inner(), bias.as_ref());
+    capped(logits, head.soft_cap)
 }
 
-/// The log-probability, in nats, of each target under the logits `x W' + bias`, without gradient.
+/// The logits of a few rows as [`head_logits`], with the bits of each row as if it were alone.
+#[must_use]
+pub fn head_rows(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
+    let weight = head.weight.clone().inner();
+    capped(linear_rows(x.inner(), &weight, head.bias), head.soft_cap)
+}
+
+fn capped(logits: Tensor<2>, soft_cap: Option<f32>) -> Tensor<2> {
+    let Some(cap) = soft_cap else { return logits };
+    if !is_cpu(&logits) {
+        return (logits / cap).tanh() * cap;
+    }
+    let mut logits = storage(logits);
+    head::soft_cap(entries_mut(&mut logits), cap);
+    Tensor::from_primitive::<Flex>(logits)
+}
+
+/// The log-probability, in nats, of each target under the head's logits, without gradient.
 ///
 /// # Panics
 /// If there is not one target per row, or a target lies outside the vocabulary.
 #[must_use]
 pub fn head_log_likelihood(
     x: Tensor<2>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    head: Head<'_>,
     targets: &[Option<u32>],
 ) -> Vec<Option<f32>> {
     assert_eq!(x.dims()[0], targets.len(), "one target per row");
     if !is_cpu(&x) {
-        return composed::head_log_likelihood(x, weight, bias, targets);
+        return composed::head_log_likelihood(x, head, targets);
     }
     let (rows, wanted) = supervised(targets);
-    let (x, weight) = (storage(x), storage(weight.clone()));
-    let bias = bias.map(|bias| storage(bias.clone()));
+    let (x, weight) = (storage(x), storage(head.weight.clone()));
+    let bias = head.bias.map(|bias| storage(bias.clone()));
     let chosen = chosen_rows(&x, &rows);
     let input = Input {
         x: &chosen,
         weight: entries(&weight),
         bias: bias.as_ref().map(entries),
+        soft_cap: head.soft_cap,
         targets: &wanted,
         precision: precision::current(),
     };
@@ -147,6 +187,7 @@ struct HeadLoss {
     targets: Arc<[u32]>,
     /// Their weights, which sum to one.
     shares: Arc<[f32]>,
+    soft_cap: Option<f32>,
     wants_x: bool,
     wants_weight: bool,
     wants_bias: bool,
@@ -174,6 +215,7 @@ impl HeadLoss {
             x: &chosen,
             weight: entries(weight),
             bias: bias.map(entries),
+            soft_cap: self.soft_cap,
             targets: &self.targets,
             precision: precision::current(),
         };

@@ -21,6 +21,12 @@ impl Rope {
     /// Angles are computed in f32, as the reference implementation does.
     #[must_use]
     pub fn new(inverse_frequencies: &[f32], positions: usize) -> Self {
+        Self::scaled(inverse_frequencies, positions, 1.0)
+    }
+
+    /// The same, with what is turned multiplied by `magnitude`, as some ways of stretching contexts do.
+    #[must_use]
+    pub fn scaled(inverse_frequencies: &[f32], positions: usize, magnitude: f32) -> Self {
         let angles = || {
             (0..positions).flat_map(|position| {
                 let position = position as f32;
@@ -30,8 +36,8 @@ impl Rope {
             })
         };
         Self {
-            cos: angles().map(f32::cos).collect(),
-            sin: angles().map(f32::sin).collect(),
+            cos: angles().map(|angle| angle.cos() * magnitude).collect(),
+            sin: angles().map(|angle| angle.sin() * magnitude).collect(),
             half: inverse_frequencies.len(),
         }
     }
