@@ -145,7 +145,10 @@ impl<'a> Wanted<'a> {
                 if files.len() > 1 && !url.contains("{file}") {
                     return bad("is one address for several files; put {file} into it");
                 }
-                (None, format!("url-{}", &fs::sha256_of(url.as_bytes())[..16]))
+                (
+                    None,
+                    format!("url-{}", &fs::sha256_of(url.as_bytes())[..16]),
+                )
             }
             _ => return bad("a data set comes from the hub or from a url, one of them"),
         };
@@ -188,7 +191,9 @@ impl<'a> Wanted<'a> {
             };
             let found = fs::sha256(&path).map_err(|e| e.to_string())?;
             if !found.eq_ignore_ascii_case(expected) {
-                return Err(format!("the SHA-256 of {file} is {found}, expected {expected}"));
+                return Err(format!(
+                    "the SHA-256 of {file} is {found}, expected {expected}"
+                ));
             }
         }
         Ok(())

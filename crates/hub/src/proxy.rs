@@ -89,12 +89,20 @@ mod tests {
         check("HTTPS://a.b/v1", &[proxy], Some("http://p:1"));
         check("http://a.b/v1", &[proxy], None);
         check(hub, &[("all_proxy", "http://a:1")], Some("http://a:1"));
-        check(hub, &[proxy, ("NO_PROXY", "localhost,huggingface.co")], None);
+        check(
+            hub,
+            &[proxy, ("NO_PROXY", "localhost,huggingface.co")],
+            None,
+        );
         check("https://a.b/v1", &[proxy, ("NO_PROXY", "x, .b")], None);
         check(hub, &[proxy, ("no_proxy", "*")], None);
         check(hub, &[proxy, ("NO_PROXY", "face.co")], Some("http://p:1"));
         let both = ("all_proxy", "http://p:1");
-        for here in ["http://127.0.0.1:80", "https://localhost:1/v1", "https://[::1]:1/v1"] {
+        for here in [
+            "http://127.0.0.1:80",
+            "https://localhost:1/v1",
+            "https://[::1]:1/v1",
+        ] {
             check(here, &[both], None);
         }
         check("no address", &[both], None);

@@ -95,7 +95,10 @@ fn answer(
     } else {
         "etag: \"v1\"\r\n"
     };
-    let head = format!("{tag}connection: close\r\ncontent-length: {}", body.len() - from);
+    let head = format!(
+        "{tag}connection: close\r\ncontent-length: {}",
+        body.len() - from
+    );
     let status = match from {
         0 => "200 OK".to_owned(),
         _ => format!(
@@ -152,12 +155,19 @@ fn a_repository_s_files_are_fetched_once_and_then_stand_in_the_cache() {
     let mut world = World::new(&server);
     world.options.token = Some(Token::new("hf_canary"));
     let found = world.find(&of_hub()).unwrap();
-    assert_eq!((found.source, found.revision.as_deref()), (Source::Hub, Some(COMMIT)));
+    assert_eq!(
+        (found.source, found.revision.as_deref()),
+        (Source::Hub, Some(COMMIT))
+    );
     assert_eq!(read(&found.folder, "data/train.jsonl"), TRAIN);
     assert_eq!(read(&found.folder, "data/test.jsonl"), "a test\n");
     let asked = server.requests();
     assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|request| request.contains("Bearer hf_canary")));
+    assert!(
+        asked
+            .iter()
+            .all(|request| request.contains("Bearer hf_canary"))
+    );
 
     world.options.offline = true;
     let again = world.find(&of_hub()).unwrap();
@@ -190,7 +200,10 @@ fn a_file_of_an_address_has_its_hash_and_no_token() {
     let zeros = "0".repeat(64);
     origin.sha256 = Some(&zeros);
     let error = world.find(&origin).unwrap_err().to_string();
-    assert!(error.contains(SHA256) && error.contains("expected 000"), "{error}");
+    assert!(
+        error.contains(SHA256) && error.contains("expected 000"),
+        "{error}"
+    );
 
     let pattern = format!("{}/{{file}}.jsonl", server.url);
     let several = Origin {
@@ -214,11 +227,17 @@ fn a_download_goes_on_where_it_broke_off() {
             ..Origin::default()
         };
         // One go tries three times; what it could not finish the next one does.
-        let found = world.find(&origin).or_else(|_| world.find(&origin)).unwrap();
+        let found = world
+            .find(&origin)
+            .or_else(|_| world.find(&origin))
+            .unwrap();
         assert_eq!(read(&found.folder, "train.jsonl"), TRAIN);
         let range = |request: &String| {
             let lower = request.to_lowercase();
-            let from = lower.split("range: bytes=").nth(1).map(|rest| rest.split('-').next());
+            let from = lower
+                .split("range: bytes=")
+                .nth(1)
+                .map(|rest| rest.split('-').next());
             from.flatten().unwrap_or("all").to_owned()
         };
         let asked: Vec<String> = server.requests().iter().map(range).collect();
@@ -287,12 +306,33 @@ fn what_cannot_be_had_is_named() {
         "has no file data/dev.jsonl; it has data/train.jsonl, data/test.jsonl",
     );
     check(file("../x"), "must be a plain path inside the data set");
-    check(file("/etc/passwd"), "must be a plain path inside the data set");
-    check(Origin { hub, ..Origin::default() }, "the name of the file is missing");
+    check(
+        file("/etc/passwd"),
+        "must be a plain path inside the data set",
+    );
+    check(
+        Origin {
+            hub,
+            ..Origin::default()
+        },
+        "the name of the file is missing",
+    );
     check(Origin::default(), "from the hub or from a url");
     let url = Some("ftp://a.b/c");
-    check(Origin { url, ..Origin::default() }, "must begin with https://");
+    check(
+        Origin {
+            url,
+            ..Origin::default()
+        },
+        "must begin with https://",
+    );
     let gone = format!("{}/none.jsonl", server.url);
     let url = Some(gone.as_str());
-    check(Origin { url, ..Origin::default() }, "status 404");
+    check(
+        Origin {
+            url,
+            ..Origin::default()
+        },
+        "status 404",
+    );
 }

@@ -65,10 +65,7 @@ impl Config {
             };
             run = table.try_into().map_err(wrong)?;
         }
-        for (key, value) in [
-            ("out", &run.out),
-            ("data.dataset", &run.data.dataset),
-        ] {
+        for (key, value) in [("out", &run.out), ("data.dataset", &run.data.dataset)] {
             if value.as_os_str().is_empty() {
                 return Err(Error::Config {
                     path: path.to_owned(),
@@ -87,7 +84,9 @@ impl Config {
             && fs::read_text(given)?
                 .parse::<toml::Table>()
                 .is_ok_and(|table| table.contains_key("fields"));
-        let is_known = given.to_str().is_some_and(|name| known::dataset(name).is_some());
+        let is_known = given
+            .to_str()
+            .is_some_and(|name| known::dataset(name).is_some());
         if given.exists() && !is_dataset_file {
             return Self::load(given, sets);
         }

@@ -48,8 +48,7 @@ impl<'a> Job<'a> {
         let text = dataset_text(&path)?;
         let dataset = read_dataset(&text, &path)?;
         if config.data.path.as_os_str().is_empty() && dataset.from.is_none() {
-            let what =
-                "is not set, and the dataset file names no place ([from]) to fetch the records from";
+            let what = "is not set, and the dataset file names no place ([from]) to fetch the records from";
             return Err(stillhouse_core::Error::option("data.path", what).into());
         }
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
@@ -196,7 +195,10 @@ fn read_dataset(text: &str, path: &Path) -> Result<Dataset> {
 /// The data set of a name or of a dataset file; `None` where it is neither.
 pub(crate) fn dataset_named(name: &Path) -> Result<Option<Dataset>> {
     let is_file = name.extension().is_some_and(|end| end == "toml") && name.is_file();
-    let is_known = !name.exists() && name.to_str().is_some_and(|name| known::dataset(name).is_some());
+    let is_known = !name.exists()
+        && name
+            .to_str()
+            .is_some_and(|name| known::dataset(name).is_some());
     if !is_file && !is_known {
         return Ok(None);
     }

@@ -57,7 +57,9 @@ mod tests {
     fn every_dataset_file_is_known_by_name() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
         let listed = fs::list(&folder).unwrap();
-        let files = listed.iter().filter_map(|(file, _)| file.strip_suffix(".toml"));
+        let files = listed
+            .iter()
+            .filter_map(|(file, _)| file.strip_suffix(".toml"));
         assert_eq!(files.collect::<Vec<_>>().join(", "), names());
     }
 }

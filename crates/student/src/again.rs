@@ -49,10 +49,16 @@ impl AgainOptions {
             return wrong("samples", format!("{samples} cannot vote; use 2 or more"));
         }
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return wrong("temperature", format!("{} is not above 0", self.temperature));
+            return wrong(
+                "temperature",
+                format!("{} is not above 0", self.temperature),
+            );
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return wrong("top_p", format!("{} is not above 0 and at most 1", self.top_p));
+            return wrong(
+                "top_p",
+                format!("{} is not above 0 and at most 1", self.top_p),
+            );
         }
         Ok(())
     }
@@ -67,7 +73,9 @@ mod tests {
         let check = |change: fn(&mut AgainOptions), expected: &str| {
             let mut options = AgainOptions::default();
             change(&mut options);
-            let found = options.check().map_or_else(|e| e.to_string(), |()| "fine".into());
+            let found = options
+                .check()
+                .map_or_else(|e| e.to_string(), |()| "fine".into());
             assert_eq!(found, expected);
         };
         check(|_| {}, "fine");

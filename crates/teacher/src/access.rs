@@ -91,7 +91,9 @@ impl Access {
                 return Err(Error::option("teacher.api_key_var", what));
             }
             end_points.push(EndPoint {
-                proxy: proxies.of(&base_url).map(|proxy| Secret::new(proxy.reveal())),
+                proxy: proxies
+                    .of(&base_url)
+                    .map(|proxy| Secret::new(proxy.reveal())),
                 model: name.unwrap_or_else(|| model.clone()),
                 key: key.map(Secret::new),
                 base_url,
@@ -254,7 +256,9 @@ mod tests {
     fn a_proxy_is_the_one_that_the_variables_name() {
         let proxy = |url| {
             let vars = [("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "c.d")];
-            access(Some(url), None, &vars).unwrap().end_points[0].proxy.clone()
+            access(Some(url), None, &vars).unwrap().end_points[0]
+                .proxy
+                .clone()
         };
         assert_eq!(proxy("https://a.b/v1"), Some(Secret::new("http://p:1")));
         assert_eq!(proxy("https://c.d/v1"), None);

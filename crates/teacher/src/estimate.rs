@@ -193,7 +193,8 @@ fn estimate_with(
         low: each.low / 100.0,
         high: each.high / 20.0,
     };
-    estimate.answers_from = "no answers yet, so from a twentieth of max_tokens to all of them".into();
+    estimate.answers_from =
+        "no answers yet, so from a twentieth of max_tokens to all of them".into();
     if let Some(lengths) = lengths {
         // Four standard errors of the mean, of those seen and of those to come, and a tenth
         // for what is different about them.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
+use stillhouse_core::Result;
 use stillhouse_core::data::{Candidate, Dataset, text_at};
 use stillhouse_core::random::Random;
 use stillhouse_core::record::{Example, Outcome, Rationale};
-use stillhouse_core::Result;
 use stillhouse_core::table::{self, Format, TableOptions};
 
 use crate::{RecordedFields, TeacherOptions};
@@ -38,7 +38,8 @@ pub fn read_candidates(
     table::read_each(path, &table, |place, row| {
         let record = Value::Object(row);
         let text = |field: &str| {
-            text_at(&record, field).map_err(|what| place.error(format!("{what}; see teacher.fields")))
+            text_at(&record, field)
+                .map_err(|what| place.error(format!("{what}; see teacher.fields")))
         };
         let whole = text(&fields.text)?;
         let (label, text_of) = if fields.label.is_empty() {
@@ -231,10 +232,7 @@ mod tests {
         };
         let csv = "nr,why\n7,3 + 4 = 7. The answer is 7.\n8,unclear\n";
         assert_eq!(check("a.csv", csv, ""), "7 7 3 + 4 = 7. | 8 none unclear");
-        assert_eq!(
-            check("a.tsv", "nr\tn\twhy\n7\t7.0\tso\n", "n"),
-            "7 7 so"
-        );
+        assert_eq!(check("a.tsv", "nr\tn\twhy\n7\t7.0\tso\n", "n"), "7 7 so");
         let json = r#"[{"nr": 7, "why": "so", "n": 5}]"#;
         assert_eq!(check("a.json", json, "/n"), "7 5 so");
         let jsonl = r#"{"nr": 7, "why": "so", "n": "five"}"#;

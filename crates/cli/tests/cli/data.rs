@@ -156,7 +156,8 @@ fn serve(table: String) -> String {
             let mut lines = BufReader::new(stream.try_clone().unwrap());
             while lines.read_line(&mut request).is_ok_and(|n| n > 2) {}
             let n = table.len();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n");
             // A client that hangs up early is a part of the play.
             let _ = stream.write_all((head + &table).as_bytes());
         }
@@ -178,7 +179,9 @@ fn records_are_fetched_from_where_the_dataset_file_says() {
     let cache = folder.path().join("cache");
     let run = |args: &[&str], offline: &str| {
         let mut command = stillhouse(args);
-        command.env("STILLHOUSE_CACHE", &cache).env("HF_HUB_OFFLINE", offline);
+        command
+            .env("STILLHOUSE_CACHE", &cache)
+            .env("HF_HUB_OFFLINE", offline);
         command.output().unwrap()
     };
     let described = described.to_str().unwrap();
@@ -189,7 +192,10 @@ fn records_are_fetched_from_where_the_dataset_file_says() {
     let page = run(&["data", described], "0");
     expect(&page, 0);
     let page = String::from_utf8_lossy(&page.stdout).into_owned();
-    assert!(page.contains("data set    garden") && page.contains("address     http://"), "{page}");
+    assert!(
+        page.contains("data set    garden") && page.contains("address     http://"),
+        "{page}"
+    );
     // From now on it is in the cache.
     expect(&run(&["data", described], "1"), 0);
     let pulled = run(&["pull", described], "1");
@@ -198,7 +204,14 @@ fn records_are_fetched_from_where_the_dataset_file_says() {
     assert!(pulled.trim_end().ends_with("garden.csv"), "{pulled}");
     let config = small_config(folder.path());
     let set = format!("data.dataset={described}");
-    let to_data = ["run", config.to_str().unwrap(), "--to", "data", "--set", &set];
+    let to_data = [
+        "run",
+        config.to_str().unwrap(),
+        "--to",
+        "data",
+        "--set",
+        &set,
+    ];
     let output = run(&[&to_data[..], &["--set", "data.path="]].concat(), "1");
     expect(&output, 0);
     assert!(folder.path().join("out/examples.jsonl").exists());

@@ -194,7 +194,10 @@ fn a_judge_rates_rationales_and_explanations_and_stands_in_the_report() {
     let out = folder.path().join("out");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     let judged = read("judgements.jsonl");
-    assert_eq!(judged.lines().count(), read("rationales.jsonl").lines().count());
+    assert_eq!(
+        judged.lines().count(),
+        read("rationales.jsonl").lines().count()
+    );
     let first: Value = serde_json::from_str(judged.lines().next().unwrap()).unwrap();
     assert_eq!(first["source"], "strict");
     let metrics: Value = serde_json::from_str(&read("metrics.json")).unwrap();
@@ -206,7 +209,10 @@ fn a_judge_rates_rationales_and_explanations_and_stands_in_the_report() {
     assert!(system("student-vote")["metrics"]["accuracy"]["n"].as_u64() > Some(0));
     // A student of twelve steps may say nothing that could be judged.
     assert!(system("student")["metrics"]["judge"].is_object());
-    let tests = read("examples.jsonl").lines().filter(|l| l.contains("\"test\"")).count();
+    let tests = read("examples.jsonl")
+        .lines()
+        .filter(|l| l.contains("\"test\""))
+        .count();
     assert_eq!(read("samples.jsonl").lines().count(), 2 * tests);
     assert_eq!(read("changed.jsonl").lines().count(), 2 * tests);
     let page = read("report.md");
@@ -228,10 +234,19 @@ fn a_judge_rates_rationales_and_explanations_and_stands_in_the_report() {
     let dry = self::args(
         folder.path(),
         &server.url,
-        &["--set", "teacher.judge.max_tokens=64", "--dry-run", "--out", "nowhere"],
+        &[
+            "--set",
+            "teacher.judge.max_tokens=64",
+            "--dry-run",
+            "--out",
+            "nowhere",
+        ],
     );
     let (plan, _) = run(&dry, 0);
-    assert!(plan.contains("a judge of each usable answer, at most:"), "{plan}");
+    assert!(
+        plan.contains("a judge of each usable answer, at most:"),
+        "{plan}"
+    );
 }
 
 #[test]
@@ -253,17 +268,26 @@ fn a_model_of_this_machine_can_be_the_teacher() {
         }
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let (_, said) = run(&args, 0);
-        (std::fs::read_to_string(out.join("rationales.jsonl")).unwrap(), said)
+        (
+            std::fs::read_to_string(out.join("rationales.jsonl")).unwrap(),
+            said,
+        )
     };
     let (first, said) = ask("one");
     let n = first.lines().count();
     assert!(n > 20, "{said}");
-    assert!(said.contains(&format!("{n} rationales: 0 from the ledger, {n} asked now")), "{said}");
+    assert!(
+        said.contains(&format!("{n} rationales: 0 from the ledger, {n} asked now")),
+        "{said}"
+    );
     let record: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
     assert_eq!(record["source"], "examples/quickstart/base");
     assert_eq!(record["usage"]["completion_tokens"], 6);
     // The ledger knows its answers; another run writes the same records from them.
     let (second, said) = ask("two");
-    assert!(said.contains(&format!("{n} from the ledger, 0 asked now")), "{said}");
+    assert!(
+        said.contains(&format!("{n} from the ledger, 0 asked now")),
+        "{said}"
+    );
     assert_eq!(first, second);
 }

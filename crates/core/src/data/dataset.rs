@@ -313,7 +313,10 @@ mod tests {
             let error = dataset(more).check(Path::new("d.toml")).unwrap_err();
             assert_eq!(error.to_string(), format!("d.toml: {expected}"));
         };
-        check("[from]\nrevision = \"x\"", "[from] names either `hub` or `url`");
+        check(
+            "[from]\nrevision = \"x\"",
+            "[from] names either `hub` or `url`",
+        );
         check(
             "[from]\nhub = \"o/n\"",
             "[from] needs `file`, since there are no [files]",

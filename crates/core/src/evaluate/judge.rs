@@ -16,7 +16,10 @@ use crate::record::Judgement;
 /// The mean, then each criterion of the rubric.
 pub(super) const COLUMNS: [Column; 1 + CRITERIA.len()] = [
     column("judge", "Judge's rating, mean (1 to 10)"),
-    column("judge_faithful", "Judge: faithful to the evidence (1 to 10)"),
+    column(
+        "judge_faithful",
+        "Judge: faithful to the evidence (1 to 10)",
+    ),
     column("judge_complete", "Judge: complete (1 to 10)"),
     column("judge_causal", "Judge: causes before effects (1 to 10)"),
 ];
@@ -99,7 +102,9 @@ impl Judged {
         let mean = Ok(Statistic::Value(sum / ratings.len() as f64));
         let each = CRITERIA.iter().map(|(name, _)| {
             let rating = ratings.get(*name).copied().map(f64::from);
-            rating.map(Statistic::Value).ok_or_else(|| Unscored::new("no rating"))
+            rating
+                .map(Statistic::Value)
+                .ok_or_else(|| Unscored::new("no rating"))
         });
         std::iter::once(mean).chain(each).collect()
     }

@@ -92,12 +92,10 @@ impl<'a> Measure<'a> {
         let mut wanted: Vec<MetricName> = self.options.metrics.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        wanted.retain(|metric| {
-            match metric {
-                MetricName::Judge => !system.is_baseline(),
-                _ if metric.is_of_labels() => system.labels,
-                _ => system.explains,
-            }
+        wanted.retain(|metric| match metric {
+            MetricName::Judge => !system.is_baseline(),
+            _ if metric.is_of_labels() => system.labels,
+            _ => system.explains,
         });
 
         let columns = wanted.iter().flat_map(|metric| metric.columns());

@@ -556,7 +556,10 @@ fn a_judge_s_ratings_are_a_metric_of_what_was_rated() {
     assert!(error.contains("by the judge of [teacher.judge]"), "{error}");
     let rate = |id: &str, rating: u8| {
         let ratings = ["faithful", "complete", "causal"].map(|name| (name.to_owned(), rating));
-        ((id.to_owned(), "student".to_owned()), BTreeMap::from(ratings))
+        (
+            (id.to_owned(), "student".to_owned()),
+            BTreeMap::from(ratings),
+        )
     };
     let judged = super::judge::Judged {
         model: "strict".into(),
@@ -567,6 +570,8 @@ fn a_judge_s_ratings_are_a_metric_of_what_was_rated() {
     assert_eq!((student.value, student.n), (Some(6.5), 2));
     assert_eq!(student.unscored["no rating"], 1);
     assert_eq!(student.unscored["no prediction"], 1);
-    let baseline = found.system("copy-evidence").map(|system| system.metrics.len());
+    let baseline = found
+        .system("copy-evidence")
+        .map(|system| system.metrics.len());
     assert_eq!(baseline, Some(0));
 }

@@ -170,10 +170,14 @@ mod tests {
 
     #[test]
     fn a_template_that_refuses_says_why() {
-        let source = "{% if messages[0].role == 'user' %}{{ raise_exception('no users') }}{% endif %}";
+        let source =
+            "{% if messages[0].role == 'user' %}{{ raise_exception('no users') }}{% endif %}";
         let chat = ChatTemplate::new(source, "", "").unwrap();
         let error = chat.fill("x").unwrap_err().to_string();
-        assert!(error.starts_with("chat template: ") && error.contains("no users"), "{error}");
+        assert!(
+            error.starts_with("chat template: ") && error.contains("no users"),
+            "{error}"
+        );
     }
 
     #[test]

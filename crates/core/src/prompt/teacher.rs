@@ -361,7 +361,11 @@ mod tests {
             "3 + 4 = 7, of 9.\nThe answer is 7.",
             "7 | 3 + 4 = 7, of 9. | Ok",
         );
-        check(Number, "3 + 4 = 7.\n**Answer:** $7.00", "7 | 3 + 4 = 7. | Ok");
+        check(
+            Number,
+            "3 + 4 = 7.\n**Answer:** $7.00",
+            "7 | 3 + 4 = 7. | Ok",
+        );
         check(Number, "So $x = 7$.\n\\boxed{7}", "7 | So $x = 7$. | Ok");
         check(
             Number,
@@ -430,7 +434,10 @@ mod tests {
         assert!(prompt.trim_end().ends_with(last), "{prompt}");
         let prompt = fill(AnswerKind::YesNo, true, Form::Json);
         assert!(prompt.contains("\nAnswer: supported\n"), "{prompt}");
-        assert!(prompt.trim_end().ends_with("with the key \"explanation\"."), "{prompt}");
+        assert!(
+            prompt.trim_end().ends_with("with the key \"explanation\"."),
+            "{prompt}"
+        );
         let schema = question(AnswerKind::YesNo, false, Form::Json).schema();
         assert!(schema.unwrap().to_string().contains(r#"["yes","no"]"#));
         let bare = Example {

@@ -65,7 +65,9 @@ pub fn judged(judgements: &[Judgement], choices: &[Choice]) -> Option<Table> {
             "{} rates from 1 to 10. A judge is a model too: it may favour long texts and its own manner.{unrated}",
             first.source
         ),
-        head: head.chain(CRITERIA.map(|(name, _)| name.to_owned())).collect(),
+        head: head
+            .chain(CRITERIA.map(|(name, _)| name.to_owned()))
+            .collect(),
         rows,
     })
 }
@@ -118,7 +120,12 @@ pub fn consistent(found: &MetricsFile) -> Table {
             found.map_or("\u{2013}".to_owned(), |own| metric(name, own))
         };
         let n = system.metrics.values().map(|own| own.n).max().unwrap_or(0);
-        vec![title(&system.system), thousands(n), of("accuracy"), of("cec")]
+        vec![
+            title(&system.system),
+            thousands(n),
+            of("accuracy"),
+            of("cec"),
+        ]
     };
     Table {
         title: "Consistency".into(),

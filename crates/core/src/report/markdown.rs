@@ -1,12 +1,12 @@
 //! `report.md`: the same content as plain Markdown, for a terminal, a pull request or a diff.
 
-use super::{Report, Table};
 use super::examples::{Answer, Shown, shown};
 use super::words::{
     caveats, choice_note, columns, difference, duration, findings, first_system, metric,
     metric_title, number, rule_title, selection_note, signed_difference, stage_title,
     system_phrase, system_title, thousands, training,
 };
+use super::{Report, Table};
 use crate::evaluate::summary::MetricsFile;
 
 /// Examples shown here; the HTML page shows more.

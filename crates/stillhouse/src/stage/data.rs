@@ -38,7 +38,12 @@ pub(crate) fn located(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<DataO
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
-    let summary = data::save(&job.dataset, &located(job, observe)?, job.config.seed, folder)?;
+    let summary = data::save(
+        &job.dataset,
+        &located(job, observe)?,
+        job.config.seed,
+        folder,
+    )?;
     let counts: Vec<String> = summary
         .counts
         .iter()

@@ -10,9 +10,7 @@ use stillhouse_core::evaluate::agreement::{
 use stillhouse_core::evaluate::judge::Judged;
 use stillhouse_core::evaluate::pair::PairRecord;
 use stillhouse_core::evaluate::summary::MetricsFile;
-use stillhouse_core::evaluate::{
-    self, EvaluateOptions, Input, MetricName, Models, STUDENT, VOTE,
-};
+use stillhouse_core::evaluate::{self, EvaluateOptions, Input, MetricName, Models, STUDENT, VOTE};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{
     Example, Judgement, Outcome, Prediction, Rationale, Reference, Split,
@@ -102,7 +100,9 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         tell(observe, Event::Note { text })?;
     }
     if is_open {
-        options.metrics.retain(|metric| *metric != MetricName::MacroF1);
+        options
+            .metrics
+            .retain(|metric| *metric != MetricName::MacroF1);
     }
     let mut facts = Value::Null;
     let judgements = if wants_judge(job) {
@@ -172,7 +172,9 @@ fn judged(judgements: &[Judgement], predictions: &[Prediction]) -> Judged {
         Some(((prediction.id.clone(), prediction.system.clone()), ratings))
     });
     Judged {
-        model: judgements.first().map_or(String::new(), |j| j.source.clone()),
+        model: judgements
+            .first()
+            .map_or(String::new(), |j| j.source.clone()),
         of: rated.collect(),
     }
 }

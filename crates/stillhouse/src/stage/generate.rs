@@ -13,9 +13,9 @@ use stillhouse_core::prompt::{Prompt, Task};
 use stillhouse_core::record::{Example, Outcome, Prediction, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, fs};
-use stillhouse_student::{GenerateOptions, Model};
 use stillhouse_student::generate::{Completion, generate};
 use stillhouse_student::train::Method;
+use stillhouse_student::{GenerateOptions, Model};
 
 use crate::error::Result;
 use crate::job::{self, Job};
@@ -59,9 +59,23 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         options: student.generate.clone(),
         seed: job.config.seed,
     };
-    answer(job, &examples, &untrained, &asked(UNTRAINED), &mut said, observe)?;
+    answer(
+        job,
+        &examples,
+        &untrained,
+        &asked(UNTRAINED),
+        &mut said,
+        observe,
+    )?;
     let trained = trained(job, untrained)?;
-    answer(job, &examples, &trained, &asked(STUDENT), &mut said, observe)?;
+    answer(
+        job,
+        &examples,
+        &trained,
+        &asked(STUDENT),
+        &mut said,
+        observe,
+    )?;
     let n_samples = student.again.samples.unwrap_or(0);
     for number in 0..n_samples {
         let asked = Asked {
@@ -80,7 +94,14 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
             .iter()
             .filter_map(|example| changed(example, *change, seed))
             .collect();
-        answer(job, &changed, &trained, &asked(change.name()), &mut said, observe)?;
+        answer(
+            job,
+            &changed,
+            &trained,
+            &asked(change.name()),
+            &mut said,
+            observe,
+        )?;
     }
     drop(said.log);
 
@@ -130,7 +151,10 @@ fn vote_of(samples: &[Prediction]) -> (Vec<Prediction>, Votes) {
     let label = |p: &Prediction| p.label.clone();
     let voted = groups().map(|group| {
         let winner = vote(group.iter().map(|p| p.label.as_deref())).map(str::to_owned);
-        let first = group.iter().find(|p| label(p) == winner).unwrap_or(&group[0]);
+        let first = group
+            .iter()
+            .find(|p| label(p) == winner)
+            .unwrap_or(&group[0]);
         Prediction {
             system: VOTE.to_owned(),
             ..first.clone()

@@ -6,7 +6,9 @@ use stillhouse_core::event::Observer;
 use stillhouse_core::jsonl;
 use stillhouse_core::record::{Example, Judgement, Prediction, Rationale};
 use stillhouse_core::{Error as CoreError, Result as CoreResult};
-use stillhouse_teacher::{AboutRationales, Access, JudgeOptions, Ledger, Setup, as_judge, ask, judgements};
+use stillhouse_teacher::{
+    AboutRationales, Access, JudgeOptions, Ledger, Setup, as_judge, ask, judgements,
+};
 
 use crate::error::Result;
 use crate::job::Job;
@@ -49,7 +51,12 @@ pub(crate) fn predictions(
     ledger: &Ledger,
     observe: &mut Observer<'_>,
 ) -> Result<Vec<Judgement>> {
-    let gold = |id: &str| examples.iter().find(|e| e.id == id).map(|e| e.label.clone());
+    let gold = |id: &str| {
+        examples
+            .iter()
+            .find(|e| e.id == id)
+            .map(|e| e.label.clone())
+    };
     let as_rationale = |prediction: &Prediction| {
         let is_blank = prediction.explanation.trim().is_empty();
         let shown = job.config.data.show_label;
@@ -57,7 +64,11 @@ pub(crate) fn predictions(
             id: name_of(&prediction.id, &prediction.system),
             example: prediction.id.clone(),
             // An explanation is for the label that stands beside it.
-            label: if shown { gold(&prediction.id) } else { prediction.label.clone() },
+            label: if shown {
+                gold(&prediction.id)
+            } else {
+                prediction.label.clone()
+            },
             text: prediction.explanation.clone(),
             outcome: stillhouse_core::record::Outcome::Ok,
             label_was_shown: shown,

@@ -41,7 +41,9 @@ impl LocalTeacher {
         let folder = Self::folder(job, observe)?;
         let teacher = &job.config.teacher;
         let sampling = &teacher.sampling;
-        let drawn = sampling.temperature.filter(|temperature| *temperature > 0.0);
+        let drawn = sampling
+            .temperature
+            .filter(|temperature| *temperature > 0.0);
         let options = GenerateOptions {
             max_new_tokens: sampling.max_tokens as usize,
             sampling: drawn.map_or(Sampling::Greedy {}, |temperature| Sampling::Random {
@@ -105,7 +107,14 @@ impl LocalTeacher {
                 StudentError::Core(CoreError::Stopped)
             })
         };
-        let done = generate(&self.model, &framed, &self.options, seed, observe, &mut keep);
+        let done = generate(
+            &self.model,
+            &framed,
+            &self.options,
+            seed,
+            observe,
+            &mut keep,
+        );
         match (failed, done) {
             (Some(error), _) => Err(error),
             (None, Err(StudentError::Core(error))) => Err(error.into()),

@@ -12,8 +12,8 @@ use stillhouse_core::run::{Inputs, Outputs, Plan, Run, Stage};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
 use stillhouse_teacher::{
     AboutExamples, Access, Asked, Estimate, Kind, Ledger, Means, Price, Result as TeacherResult,
-    Said, Setup, Spent, TeacherOptions, ask, ask_local, estimate_judge, estimate_tokens, from_candidates, rationales,
-    read_candidates,
+    Said, Setup, Spent, TeacherOptions, ask, ask_local, estimate_judge, estimate_tokens,
+    from_candidates, rationales, read_candidates,
 };
 
 use crate::error::Result;
@@ -163,12 +163,13 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
     let questions = AboutExamples::new(&examples, &template, teacher);
     let asked = match &local {
         Some(local) => {
-            let mut speak = |prompts: &[String],
-                             seed: u64,
-                             observe: &mut Observer<'_>,
-                             each: &mut dyn FnMut(usize, Said) -> TeacherResult<()>| {
-                local.speak(prompts, seed, observe, each)
-            };
+            let mut speak =
+                |prompts: &[String],
+                 seed: u64,
+                 observe: &mut Observer<'_>,
+                 each: &mut dyn FnMut(usize, Said) -> TeacherResult<()>| {
+                    local.speak(prompts, seed, observe, each)
+                };
             ask_local(&questions, &ledger, &setup, &mut speak, observe)?
         }
         None => ask(&questions, &ledger, &setup, observe)?,
@@ -258,7 +259,9 @@ fn price(job: &Job<'_>, access: &Access) -> Option<Price> {
         _ => None,
     };
     let model = model.or(teacher.model.as_ref());
-    let given = judge.and_then(|judge| judge.price.as_ref()).filter(|_| teacher.kind == Kind::Recorded);
+    let given = judge
+        .and_then(|judge| judge.price.as_ref())
+        .filter(|_| teacher.kind == Kind::Recorded);
     let given = given.or(teacher.price.as_ref());
     stillhouse_teacher::price_of(given, model.map_or("", String::as_str), access)
 }

@@ -219,4 +219,3 @@ fn after_marker(line: &str) -> Option<&str> {
             head.eq_ignore_ascii_case(marker).then_some(rest)
         })
 }
-
