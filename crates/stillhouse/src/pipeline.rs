@@ -140,6 +140,7 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
             .check()
             .and_then(|()| job.config.student.again.check())
             .map_err(|e| of(Stage::Generate, e.into()))?;
+        generate::check(job).map_err(|e| of(Stage::Generate, e))?;
     }
     if has(Stage::Evaluate) && evaluate::wants_judge(job) {
         judge::required(job).map_err(|e| of(Stage::Evaluate, e.into()))?;

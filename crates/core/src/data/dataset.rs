@@ -98,6 +98,9 @@ pub struct Fields {
     pub id: String,
     /// The statement to be judged or the question; several fields are joined.
     pub claim: Joined,
+    /// The same statement in other words, for tests of consistency.
+    #[serde(default)]
+    pub paraphrase: Option<String>,
     /// The passages: a text, a list of texts, or a `*` pointer.
     #[serde(default)]
     pub evidence: Option<String>,

@@ -79,6 +79,16 @@ pub struct Candidate {
     pub text: String,
 }
 
+/// A claim in other words (`paraphrases.jsonl`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paraphrase {
+    /// The example's id.
+    pub id: String,
+    /// The claim in other words.
+    pub claim: String,
+}
+
 /// What the stage found (`data.json`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,14 +167,24 @@ pub const FILES: [&str; 4] = [
     "data.json",
 ];
 
+/// What [`save`] writes besides where the dataset file names a field for it.
+pub const PARAPHRASES: &str = "paraphrases.jsonl";
+
 /// Reads the records at `options.path` and writes examples, references, candidates and the
 /// summary into `folder`, record by record.
 pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) -> Result<Summary> {
     let mut examples = Lines::create(&folder.join(FILES[0]))?;
     let mut references = Lines::create(&folder.join(FILES[1]))?;
     let mut candidates = Lines::create(&folder.join(FILES[2]))?;
+    let paraphrases = dataset.fields.paraphrase.as_ref();
+    let paraphrases = paraphrases.map(|_| Lines::create(&folder.join(PARAPHRASES)));
+    let mut paraphrases = paraphrases.transpose()?;
     let summary = prepare(dataset, options, seed, |parsed| {
         examples.push(&parsed.example)?;
+        if let (Some(lines), Some(claim)) = (&mut paraphrases, parsed.paraphrase) {
+            let id = parsed.example.id.clone();
+            lines.push(&Paraphrase { id, claim })?;
+        }
         parsed
             .reference
             .iter()
@@ -174,7 +194,7 @@ pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) 
             .iter()
             .try_for_each(|c| candidates.push(c))
     })?;
-    for lines in [examples, references, candidates] {
+    for lines in [examples, references, candidates].into_iter().chain(paraphrases) {
         lines.writer.finish()?;
     }
     fs::write_json(&folder.join(FILES[3]), &summary)?;
@@ -335,6 +355,29 @@ mod tests {
         );
         let seen = serde_json::to_string(&(&data.examples, &data.candidates)).unwrap();
         assert!(!seen.contains("good") && !seen.contains("bad"));
+    }
+
+    #[test]
+    fn claims_in_other_words_have_a_file_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("claims.jsonl");
+        let lines = (0..30).map(|id| {
+            let mut record = record(id);
+            record["other"] = if id == 3 { "said otherwise" } else { "" }.into();
+            record.to_string()
+        });
+        fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let mut dataset = dataset();
+        dataset.fields.paraphrase = Some("other".into());
+        let options = DataOptions {
+            path,
+            ..DataOptions::default()
+        };
+        save(&dataset, &options, 7, folder.path()).unwrap();
+        let found = fs::read_text(&folder.path().join(PARAPHRASES)).unwrap();
+        assert_eq!(found, "{\"id\":\"3\",\"claim\":\"said otherwise\"}\n");
+        let examples = fs::read_text(&folder.path().join("examples.jsonl")).unwrap();
+        assert!(!examples.contains("otherwise"));
     }
 
     #[test]

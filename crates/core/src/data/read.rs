@@ -44,6 +44,8 @@ pub(super) struct Parsed {
     pub(super) groups: Vec<String>,
     /// The split that the source gives it.
     pub(super) official: Option<Split>,
+    /// The claim in other words.
+    pub(super) paraphrase: Option<String>,
     /// The value that decides whether it is held out.
     pub(super) held_by: Option<String>,
 }
@@ -74,8 +76,12 @@ pub(super) fn parse(
     }
     let choices = choices(dataset, record, &id).map_err(field)?;
     let label = gold(dataset, record, &choices)?;
+    let paraphrase = fields.paraphrase.as_ref().map(|name| text_in(record, name));
+    let mut paraphrase = paraphrase.transpose().map_err(field)?;
     if dataset.answer.kind == AnswerKind::Option && !choices.is_empty() {
-        claim.push_str(&shown(&choices));
+        let shown = shown(&choices);
+        claim.push_str(&shown);
+        paraphrase = paraphrase.map(|text| text + &shown);
     }
     let (evidence, notes) = evidence(dataset, record, &id)?;
     let strata = fields
@@ -114,6 +120,7 @@ pub(super) fn parse(
         candidates,
         groups,
         official,
+        paraphrase: paraphrase.filter(|text| !text.trim().is_empty()),
         held_by,
     };
     match options.unit {
@@ -149,6 +156,7 @@ fn pairs(whole: &Parsed) -> Result<Vec<Parsed>, Bad> {
             .chain([together.clone()])
             .collect(),
         official: whole.official,
+        paraphrase: whole.paraphrase.clone(),
         held_by: whole.held_by.clone(),
     };
     Ok(passages.map(pair).collect())

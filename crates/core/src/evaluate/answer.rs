@@ -89,6 +89,8 @@ pub enum Change {
     Reordered,
     /// Full stops at the end, quotes and dashes are written otherwise.
     Repunctuated,
+    /// The claim is said in other words, where the data set has them.
+    Paraphrased,
 }
 
 impl Change {
@@ -97,12 +99,19 @@ impl Change {
         match self {
             Self::Reordered => "reordered",
             Self::Repunctuated => "repunctuated",
+            Self::Paraphrased => "paraphrased",
         }
     }
 }
 
-/// The example under a change; `None` where nothing can change: a single passage has no order.
-pub fn changed(example: &Example, change: Change, seed: u64) -> Option<Example> {
+/// The example under a change; `None` where nothing can change: a single passage has no order, and
+/// without a `paraphrase` nothing is said in other words.
+pub fn changed(
+    example: &Example,
+    change: Change,
+    paraphrase: Option<&str>,
+    seed: u64,
+) -> Option<Example> {
     let mut other = example.clone();
     match change {
         Change::Reordered => {
@@ -133,6 +142,7 @@ pub fn changed(example: &Example, change: Change, seed: u64) -> Option<Example> 
                 *passage = repunctuated(passage);
             }
         }
+        Change::Paraphrased => paraphrase?.clone_into(&mut other.claim),
     }
     (other != *example).then_some(other)
 }
@@ -238,17 +248,20 @@ mod tests {
     fn a_change_keeps_the_words_and_always_changes_something() {
         let before = example(&["a", "b", "c."]);
         for seed in 0..50 {
-            let after = changed(&before, Change::Reordered, seed).unwrap();
+            let after = changed(&before, Change::Reordered, None, seed).unwrap();
             assert_ne!(after.evidence, before.evidence);
             let labels = after.notes.iter().map(|note| note.label.clone().unwrap());
             assert!(labels.eq(after.evidence.iter().cloned()));
         }
-        assert_eq!(changed(&example(&["a"]), Change::Reordered, 7), None);
-        assert_eq!(changed(&example(&[]), Change::Reordered, 7), None);
-        assert_eq!(changed(&example(&["a", "a"]), Change::Reordered, 7), None);
-        let after = changed(&before, Change::Repunctuated, 7).unwrap();
+        assert_eq!(changed(&example(&["a"]), Change::Reordered, None, 7), None);
+        assert_eq!(changed(&example(&[]), Change::Reordered, None, 7), None);
+        assert_eq!(changed(&example(&["a", "a"]), Change::Reordered, None, 7), None);
+        let after = changed(&before, Change::Repunctuated, None, 7).unwrap();
         assert_eq!(after.claim, "Ice \u{201d}melts\u{201d}");
         assert_eq!(after.evidence, ["a.", "b.", "c"]);
+        let after = changed(&before, Change::Paraphrased, Some("Ice thaws."), 7).unwrap();
+        assert_eq!(after.claim, "Ice thaws.");
+        assert_eq!(changed(&before, Change::Paraphrased, None, 7), None);
     }
 
     #[test]

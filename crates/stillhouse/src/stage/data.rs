@@ -69,5 +69,9 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         let text = format!("records left out: {}{first}", reasons.join(", "));
         tell(observe, Event::Warning { text })?;
     }
-    Ok(Outputs::of(data::FILES))
+    let mut outputs = Outputs::of(data::FILES);
+    if job.dataset.fields.paraphrase.is_some() {
+        outputs.names.push(data::PARAPHRASES.into());
+    }
+    Ok(outputs)
 }

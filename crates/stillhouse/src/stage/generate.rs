@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 use stillhouse_core::data::answer::vote;
-use stillhouse_core::evaluate::answer::{Votes, changed};
+use stillhouse_core::data::{PARAPHRASES, Paraphrase};
+use stillhouse_core::evaluate::answer::{Change, Votes, changed};
 use stillhouse_core::evaluate::{STUDENT, UNTRAINED, VOTE};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::jsonl::{self, Log};
@@ -31,6 +32,9 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
     files.push(job.dataset_file.clone());
     files.push(job.base_input(observe)?);
     let student = &job.config.student;
+    if student.again.changes.contains(&Change::Paraphrased) {
+        files.push(run.input(PARAPHRASES)?);
+    }
     let options = json!({
         "student": {
             "generate": options(&student.generate),
@@ -88,11 +92,15 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         };
         answer(job, &examples, &trained, &asked, &mut said, observe)?;
     }
+    let paraphrases = paraphrases(job)?;
     for change in &student.again.changes {
         let seed = job.config.seed;
         let changed: Vec<Example> = examples
             .iter()
-            .filter_map(|example| changed(example, *change, seed))
+            .filter_map(|example| {
+                let other = paraphrases.get(&example.id).map(String::as_str);
+                changed(example, *change, other, seed)
+            })
             .collect();
         answer(
             job,
@@ -142,6 +150,26 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     jsonl::write(&folder.join("predictions.jsonl"), &predictions)?;
     fs::remove(&folder.join("finished.jsonl"))?;
     Ok(outputs)
+}
+
+/// Complains of a change that the data set does not allow.
+pub(crate) fn check(job: &Job<'_>) -> Result<()> {
+    let wants = job.config.student.again.changes.contains(&Change::Paraphrased);
+    if wants && job.dataset.fields.paraphrase.is_none() {
+        let what = "asks for \"paraphrased\", and the dataset file names no `paraphrase` in [fields]";
+        return Err(CoreError::option("student.again.changes", what).into());
+    }
+    Ok(())
+}
+
+/// The claims in other words, by example.
+fn paraphrases(job: &Job<'_>) -> Result<HashMap<String, String>> {
+    let changes = &job.config.student.again.changes;
+    if !changes.contains(&Change::Paraphrased) {
+        return Ok(HashMap::new());
+    }
+    let all: Vec<Paraphrase> = jsonl::read(&job.path(PARAPHRASES))?;
+    Ok(all.into_iter().map(|one| (one.id, one.claim)).collect())
 }
 
 /// The answer of most samples of each example, as the first of them explains it; where none could
