@@ -194,7 +194,10 @@ pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) 
             .iter()
             .try_for_each(|c| candidates.push(c))
     })?;
-    for lines in [examples, references, candidates].into_iter().chain(paraphrases) {
+    for lines in [examples, references, candidates]
+        .into_iter()
+        .chain(paraphrases)
+    {
         lines.writer.finish()?;
     }
     fs::write_json(&folder.join(FILES[3]), &summary)?;

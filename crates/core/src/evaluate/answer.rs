@@ -197,19 +197,6 @@ impl Votes {
     }
 }
 
-/// How often an answer is the same after a change: pairs of the answers before and after. An
-/// answer that could not be read is an answer of its own, since the reader sees it too.
-pub fn consistency<'a>(
-    pairs: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>,
-) -> Option<Share> {
-    let (mut n, mut same) = (0, 0);
-    for (before, after) in pairs {
-        n += 1;
-        same += usize::from(before == after);
-    }
-    Share::of(same, n)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +242,10 @@ mod tests {
         }
         assert_eq!(changed(&example(&["a"]), Change::Reordered, None, 7), None);
         assert_eq!(changed(&example(&[]), Change::Reordered, None, 7), None);
-        assert_eq!(changed(&example(&["a", "a"]), Change::Reordered, None, 7), None);
+        assert_eq!(
+            changed(&example(&["a", "a"]), Change::Reordered, None, 7),
+            None
+        );
         let after = changed(&before, Change::Repunctuated, None, 7).unwrap();
         assert_eq!(after.claim, "Ice \u{201d}melts\u{201d}");
         assert_eq!(after.evidence, ["a.", "b.", "c"]);
@@ -277,11 +267,5 @@ mod tests {
             agreement: 0.375,
         };
         assert_eq!(votes, expected);
-    }
-
-    #[test]
-    fn what_stays_the_same_is_counted() {
-        let pairs = [(Some("a"), Some("a")), (Some("a"), None), (None, None)];
-        assert_eq!(consistency(pairs).unwrap().successes, 2);
     }
 }

@@ -154,9 +154,15 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
 
 /// Complains of a change that the data set does not allow.
 pub(crate) fn check(job: &Job<'_>) -> Result<()> {
-    let wants = job.config.student.again.changes.contains(&Change::Paraphrased);
+    let wants = job
+        .config
+        .student
+        .again
+        .changes
+        .contains(&Change::Paraphrased);
     if wants && job.dataset.fields.paraphrase.is_none() {
-        let what = "asks for \"paraphrased\", and the dataset file names no `paraphrase` in [fields]";
+        let what =
+            "asks for \"paraphrased\", and the dataset file names no `paraphrase` in [fields]";
         return Err(CoreError::option("student.again.changes", what).into());
     }
     Ok(())
