@@ -19,6 +19,7 @@ pub mod layer_norm;
 mod math;
 pub mod norm;
 pub mod panels;
+pub mod relative;
 mod rope;
 pub mod rows;
 mod shared;

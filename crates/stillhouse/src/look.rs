@@ -8,10 +8,9 @@ use serde::Serialize;
 use stillhouse_core::data::{self, Candidate, Summary, name_of};
 use stillhouse_core::event::Observer;
 use stillhouse_core::record::{Example, Reference, Split};
-use stillhouse_student::Init;
 use stillhouse_student::batch::LossOn;
-use stillhouse_student::config::Config as Shape;
 use stillhouse_student::tokenizer::Tokenizer;
+use stillhouse_student::{Init, Interface};
 use stillhouse_teacher::read_candidates;
 
 use crate::config::Config;
@@ -89,7 +88,7 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
         about: about(&job),
         prompts: BTreeMap::new(),
         completions: Lengths::default(),
-        context: student.context,
+        context: student.interface.context,
         shortened: (0, 0),
         too_long: (0, vec![]),
         example: None,
@@ -98,7 +97,7 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
     look.summary = data::read_each(&job.dataset, &options, seed, |example, reference, own| {
         let rationale = rationale(&example, own, reference, &recorded);
         let whole = job.template.fill(&example, usize::MAX)?;
-        let n_prompt = student.tokenizer.prompt(&whole).len();
+        let n_prompt = student.prompt(&whole).len();
         prompts.entry(example.split).or_default().push(n_prompt);
         let answer = student.completion(&job, &example, rationale.as_deref());
         if rationale.is_some() {
@@ -129,8 +128,8 @@ impl Look {
             Split::Test => job.config.student.generate.max_new_tokens,
             _ => answer.len(),
         };
-        let room = student.context.saturating_sub(answer_room);
-        let fits = |text: &str| Ok(tokenizer.prompt(text).len() <= room);
+        let room = student.interface.prompt_room(answer_room);
+        let fits = |text: &str| Ok(student.prompt(text).len() <= room);
         let Some(prompt) = job.template.fit(example, fits)? else {
             self.too_long.0 += 1;
             if self.too_long.1.len() < 5 {
@@ -141,10 +140,10 @@ impl Look {
         self.shortened.0 += usize::from(prompt.evidence_dropped > 0);
         self.shortened.1 += prompt.evidence_dropped;
         if self.example.is_none() && example.split == Split::Train {
-            let tokens = tokenizer.prompt(&prompt.text);
+            let tokens = student.prompt(&prompt.text);
             let n_read = match job.config.student.train.loss_on {
-                LossOn::Completion => tokens.len(),
-                LossOn::All => 1.min(tokens.len()),
+                LossOn::All if !student.interface.is_encoder_decoder() => 1.min(tokens.len()),
+                _ => tokens.len(),
             };
             let all: Vec<u32> = tokens.into_iter().chain(answer).collect();
             self.example = Some(Shown {
@@ -162,29 +161,33 @@ impl Look {
 /// What the student reads with.
 struct Reader {
     tokenizer: Tokenizer,
-    context: usize,
-    end: Option<u32>,
+    interface: Interface,
 }
 
 impl Reader {
-    /// The student's tokenizer, context and end token, without its weights where it has a folder.
+    /// The student's tokenizer and what texts it reads, without its weights where it has a folder.
     fn new(job: &Job<'_>, examples: &[Example], observe: &mut Observer<'_>) -> Result<Self> {
-        let limit = job.config.student.context_tokens.unwrap_or(usize::MAX);
         if job.config.student.init == Init::Random {
             let model = job.untrained(examples, observe)?;
             return Ok(Self {
                 tokenizer: model.tokenizer().clone(),
-                context: model.context_tokens(),
-                end: model.config().eos.first().copied(),
+                interface: model.interface(),
             });
         }
         let folder = &job.base(observe)?.folder;
-        let shape = Shape::load(folder)?;
+        let mut interface = Interface::load(folder)?;
+        if let Some(tokens) = job.config.student.context_tokens {
+            interface.limit_context(tokens);
+        }
         Ok(Self {
-            tokenizer: Tokenizer::load(folder, &shape)?,
-            context: shape.context.min(limit),
-            end: shape.eos.first().copied(),
+            tokenizer: Tokenizer::load(folder, &interface)?,
+            interface,
         })
+    }
+
+    /// The tokens of a prompt as the model reads it.
+    fn prompt(&self, text: &str) -> Vec<u32> {
+        self.interface.prompt(&self.tokenizer, text)
     }
 
     /// The tokens that are learnt.
@@ -192,7 +195,7 @@ impl Reader {
         let text = rationale.unwrap_or("(the teacher's rationale)");
         let text = job.template.completion(&example.label, text);
         let mut tokens = self.tokenizer.completion(&text);
-        tokens.extend(self.end);
+        tokens.extend(self.interface.eos.first());
         tokens
     }
 }

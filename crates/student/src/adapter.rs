@@ -37,7 +37,21 @@ const PROJECTIONS: [&str; 7] = [
 ];
 
 /// What other families have in their place.
-const OTHERS: [&str; 5] = ["dense", "fc1", "fc2", "qkv_proj", "gate_up_proj"];
+const OTHERS: [&str; 13] = [
+    "dense",
+    "fc1",
+    "fc2",
+    "qkv_proj",
+    "gate_up_proj",
+    "q",
+    "k",
+    "v",
+    "o",
+    "wi",
+    "wi_0",
+    "wi_1",
+    "wo",
+];
 
 impl Default for LoraOptions {
     fn default() -> Self {
@@ -197,6 +211,10 @@ pub(crate) fn save(
     weights::save_file(&folder.join(WEIGHTS), &plan, |i| {
         branches[i].value.to_array()
     })?;
+    let task = match network.interface().is_encoder_decoder() {
+        true => "SEQ_2_SEQ_LM",
+        false => "CAUSAL_LM",
+    };
     // PEFT writes its keys sorted.
     let config = json!({
         "alpha_pattern": {},
@@ -215,7 +233,7 @@ pub(crate) fn save(
         "rank_pattern": {},
         "revision": null,
         "target_modules": options.targets,
-        "task_type": "CAUSAL_LM",
+        "task_type": task,
         "use_dora": false,
         "use_rslora": false,
     });

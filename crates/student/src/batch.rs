@@ -1,5 +1,7 @@
 //! From texts to packed tokens with their targets: what is read, and what carries loss.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
@@ -32,10 +34,21 @@ pub enum LossOn {
     All,
 }
 
+/// What a model reads before the first token of a completion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// What an encoder reads, closed by the end token; empty where there is none.
+    pub(crate) source: Vec<u32>,
+    /// What the decoder reads: the prompt, or the token that begins every completion.
+    pub(crate) tokens: Vec<u32>,
+}
+
 /// An item in tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sequence {
-    /// What the model reads.
+    /// What the encoder reads, where there is one.
+    pub(crate) source: Vec<u32>,
+    /// What the decoder reads.
     pub(crate) tokens: Vec<u32>,
     /// What should follow each of them, where that carries loss.
     pub(crate) targets: Vec<Option<u32>>,
@@ -46,7 +59,7 @@ impl Sequence {
     /// Why the item cannot be used, if so.
     fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
         let tokenizer = model.tokenizer();
-        let mut tokens = tokenizer.prompt(&item.prompt);
+        let Reading { source, mut tokens } = model.reading(&item.prompt);
         let n_prompt = tokens.len();
         tokens.extend(tokenizer.completion(&item.completion));
         let first = match loss_on {
@@ -59,23 +72,29 @@ impl Sequence {
         if !(item.weight.is_finite() && item.weight > 0.0) {
             return Err(format!("has the weight {}", item.weight));
         }
-        tokens.extend(model.config().eos.first());
+        tokens.extend(model.interface().eos.first());
         let targets = (1..tokens.len())
             .map(|at| (at >= first).then_some(tokens[at]))
             .collect();
         tokens.pop();
-        if tokens.len() > model.context_tokens() {
+        let longest = tokens.len().max(source.len());
+        if longest > model.context_tokens() {
             return Err(format!(
-                "has {} tokens, the context is {}",
-                tokens.len(),
+                "has {longest} tokens, the context is {}",
                 model.context_tokens()
             ));
         }
         Ok(Self {
+            source,
             tokens,
             targets,
             weight: item.weight as f32,
         })
+    }
+
+    /// How many tokens are read.
+    pub(crate) fn n_tokens(&self) -> usize {
+        self.source.len() + self.tokens.len()
     }
 
     /// How many of its tokens carry loss.
@@ -121,18 +140,56 @@ pub(crate) struct Packed {
     /// One a token.
     pub(crate) weights: Vec<f32>,
     pub(crate) layout: Layout,
+    /// What the encoder reads, where there is one.
+    pub(crate) source: Option<Source>,
+}
+
+/// The prompts of packed completions, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) layout: Layout,
+    /// The prompt of each completion.
+    pub(crate) of: Vec<usize>,
+}
+
+impl Source {
+    /// Packs the prompts of sequences; `None` where they have none apart.
+    fn new<'a>(sources: impl Iterator<Item = &'a Vec<u32>>) -> Option<Self> {
+        let mut places: HashMap<&Vec<u32>, usize> = HashMap::new();
+        let (mut lengths, mut tokens, mut of) = (Vec::new(), Vec::new(), Vec::new());
+        for source in sources {
+            of.push(*places.entry(source).or_insert_with(|| {
+                lengths.push(source.len());
+                tokens.extend(source);
+                lengths.len() - 1
+            }));
+        }
+        (!tokens.is_empty()).then(|| Self {
+            tokens,
+            layout: Layout::new(&lengths),
+            of,
+        })
+    }
 }
 
 impl Packed {
     /// One sequence that is read without anything to learn.
-    pub(crate) fn alone(tokens: Vec<u32>) -> Self {
-        let n = tokens.len();
+    pub(crate) fn alone(reading: Reading) -> Self {
+        let n = reading.tokens.len();
         Self {
-            tokens,
+            tokens: reading.tokens,
             targets: vec![None; n],
             weights: vec![1.0; n],
             layout: Layout::new(&[n]),
+            source: Source::new(std::iter::once(&reading.source)),
         }
+    }
+
+    /// How many tokens are read.
+    pub(crate) fn n_tokens(&self) -> usize {
+        let source = self.source.as_ref().map_or(0, |source| source.tokens.len());
+        self.tokens.len() + source
     }
 }
 
@@ -144,7 +201,7 @@ pub(crate) fn pack<'a>(
     let mut groups: Vec<Vec<&Sequence>> = Vec::new();
     let mut n_tokens = usize::MAX;
     for sequence in sequences {
-        let length = sequence.tokens.len();
+        let length = sequence.n_tokens();
         match groups.last_mut() {
             Some(group) if n_tokens + length <= most => {
                 n_tokens += length;
@@ -175,6 +232,7 @@ fn pack_one(group: &[&Sequence]) -> Packed {
             .flat_map(|s| std::iter::repeat_n(s.weight, s.tokens.len()))
             .collect(),
         layout: Layout::new(&lengths),
+        source: Source::new(group.iter().map(|s| &s.source)),
     }
 }
 
@@ -267,6 +325,7 @@ mod tests {
     #[test]
     fn packing_keeps_the_order_and_the_limit() {
         let of = |n: usize| Sequence {
+            source: Vec::new(),
             tokens: vec![n as u32; n],
             targets: vec![Some(n as u32); n],
             weight: n as f32,

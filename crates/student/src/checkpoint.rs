@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use stillhouse_core::fs;
 
 use crate::batch::Sequence;
-use crate::parameter::{Parameter, Value, device};
 use crate::error::{Error, Result};
 use crate::ops::Moments;
 use crate::optimizer::{Optimizer, State, trained};
 use crate::options::TrainOptions;
+use crate::parameter::{Parameter, Value, device};
 use crate::weights::{self, Array};
 
 const VERSION: u32 = 1;
@@ -233,8 +233,9 @@ pub(crate) fn fingerprint<'a>(
             .map(|target| target.map_or(u32::MAX, |token| token));
         bytes.extend(
             sequence
-                .tokens
+                .source
                 .iter()
+                .chain(&sequence.tokens)
                 .copied()
                 .chain(targets)
                 .flat_map(u32::to_le_bytes),

@@ -11,8 +11,8 @@ use stillhouse_core::random::Random;
 use crate::adapter;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::network::Network;
-use crate::ops::{self, KvCache, Layout};
+use crate::network::{Cache, Network};
+use crate::ops;
 
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ struct Batch<'a> {
     model: &'a Model,
     options: &'a GenerateOptions,
     network: Network,
-    cache: KvCache,
+    cache: Cache,
     live: Vec<Live>,
 }
 
@@ -205,12 +205,13 @@ enum Ended {
 impl Batch<'_> {
     /// Reads a prompt and chooses the first token after it.
     fn begin(&mut self, index: usize, prompt: &str, seed: u64) -> Result<()> {
-        let tokens = self.model.tokenizer().prompt(prompt);
+        let reading = self.model.reading(prompt);
         let context = self.model.context_tokens();
-        if tokens.is_empty() || tokens.len() >= context {
+        let n = reading.tokens.len();
+        if n == 0 || n >= context || reading.source.len() > context {
             let what = format!(
                 "{} tokens leave no room for a completion in a context of {context}",
-                tokens.len()
+                n.max(reading.source.len())
             );
             return Err(Error::Item {
                 id: format!("prompt {index}"),
@@ -222,15 +223,12 @@ impl Batch<'_> {
             .find(|slot| !is_taken(slot))
             .expect("the caller saw a free slot");
         self.cache.clear_slot(slot);
-        let n = tokens.len();
-        let states =
-            self.network
-                .states_cached(&tokens, &Layout::new(&[n]), &[slot], &mut self.cache);
-        let row = self.logits(states.narrow(0, n - 1, 1));
+        let states = self.network.begin(&reading, slot, &mut self.cache);
+        let row = self.logits(states);
         let most = self.options.max_new_tokens.min(context - n);
         let random = Random::new(seed, &format!("generate {prompt}"));
         let before = if self.options.penalise_prompt {
-            tokens
+            reading.tokens
         } else {
             Vec::new()
         };
@@ -255,12 +253,9 @@ impl Batch<'_> {
         let last = |live: &Live| *live.tokens.last().expect("each live prompt has a token");
         let tokens: Vec<u32> = self.live.iter().map(last).collect();
         let slots: Vec<usize> = self.live.iter().map(|live| live.slot).collect();
-        let layout = Layout::new(&vec![1; tokens.len()]);
-        let states = self
-            .network
-            .states_cached(&tokens, &layout, &slots, &mut self.cache);
+        let states = self.network.advance(&tokens, &slots, &mut self.cache);
         let logits = self.logits(states);
-        let size = self.network.config().vocabulary;
+        let size = self.network.interface().vocabulary;
         for (at, row) in logits.chunks_exact(size).enumerate() {
             self.choose(at, row.to_vec());
         }
@@ -284,7 +279,7 @@ impl Batch<'_> {
                 draw(&logits, temperature, top_p, &mut live.random)
             }
         };
-        if self.model.config().eos.contains(&token) {
+        if self.model.interface().eos.contains(&token) {
             live.ended = Some(Ended::Itself);
             return;
         }
@@ -378,6 +373,7 @@ fn draw(logits: &[f32], temperature: f64, top_p: f64, random: &mut Random) -> u3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Reading;
 
     #[test]
     fn a_token_that_was_said_loses_and_a_said_ngram_is_barred() {
@@ -405,17 +401,18 @@ mod tests {
         let rows = |n: usize| {
             let mut cache = network.cache(n);
             let slots: Vec<usize> = (0..n).collect();
+            let prompt = Reading {
+                source: Vec::new(),
+                tokens: (20..27).collect(),
+            };
             for slot in &slots {
-                let prompt: Vec<u32> = (20..27).collect();
-                let _ = network.states_cached(&prompt, &Layout::new(&[7]), &[*slot], &mut cache);
+                let _ = network.begin(&prompt, *slot, &mut cache);
             }
-            let next = vec![30; n];
-            let states =
-                network.states_cached(&next, &Layout::new(&vec![1; n]), &slots, &mut cache);
+            let states = network.advance(&vec![30; n], &slots, &mut cache);
             let logits = ops::head_rows(states, network.head());
             let logits = logits.try_into_vec_as::<f32>().unwrap();
             let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
-            bits.chunks_exact(network.config().vocabulary)
+            bits.chunks_exact(network.interface().vocabulary)
                 .map(<[u32]>::to_vec)
                 .collect::<Vec<_>>()
         };

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use stillhouse_core::fs;
 
-use crate::batch::{self, Item, LossOn, Packed, Sequence};
+use crate::batch::{self, Item, LossOn, Packed, Reading, Sequence};
 use crate::generate::{GenerateOptions, generate};
 use crate::loss;
 use crate::model::Model;
@@ -27,19 +27,25 @@ const CASES: [&str; 11] = [
     "gemma3",
 ];
 
-struct Case {
+pub(crate) struct Case {
     name: String,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// By how much the bounds are wider than for the fixtures, whose sizes are known.
     slack: f64,
-    model: Model,
-    json: Json,
-    tensors: BTreeMap<String, Array>,
+    pub(crate) model: Model,
+    pub(crate) json: Json,
+    pub(crate) tensors: BTreeMap<String, Array>,
 }
 
 fn case(name: &str) -> Case {
+    case_in("decoders", name)
+}
+
+/// One checkpoint of a folder of fixtures, with what `PyTorch` says of it.
+pub(crate) fn case_in(topic: &str, name: &str) -> Case {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures/decoders")
+        .join("../../fixtures")
+        .join(topic)
         .join(name);
     let json = fs::read_json(&folder.join("golden.json")).unwrap();
     let (tensors, _) = weights::load_file(&folder.join("golden.safetensors")).unwrap();
@@ -68,7 +74,7 @@ fn each_case(check: impl Fn(Case)) {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-fn items(json: &Json) -> Vec<Item> {
+pub(crate) fn items(json: &Json) -> Vec<Item> {
     let pairs = json["items"].as_array().unwrap().iter();
     let text = |json: &Json| json.as_str().unwrap().to_owned();
     pairs
@@ -81,14 +87,22 @@ fn items(json: &Json) -> Vec<Item> {
         .collect()
 }
 
-fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
+pub(crate) fn numbers(json: &Json) -> Vec<f32> {
+    json.as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap() as f32)
+        .collect()
+}
+
+pub(crate) fn sequences(case: &Case, loss_on: LossOn) -> Vec<Sequence> {
     let (sequences, refused) = batch::sequences(&case.model, &items(&case.json), loss_on).unwrap();
     assert!(refused.is_empty());
     sequences
 }
 
 /// The largest difference, as a share of the largest expected entry.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
     found
@@ -98,7 +112,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
         / largest
 }
 
-fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
+pub(crate) fn assert_close(found: f64, expected: &Json, tolerance: f64, what: &str) {
     let expected = expected.as_f64().unwrap();
     assert!(
         (found - expected).abs() < tolerance * expected.abs(),
@@ -121,7 +135,10 @@ fn tokens_and_logits_agree() {
         }
         let mut tokens = sequences[0].tokens.clone();
         tokens.push(2);
-        let states = case.model.network.states(&Packed::alone(tokens));
+        let states = case.model.network.states(&Packed::alone(Reading {
+            source: Vec::new(),
+            tokens,
+        }));
         let logits = Array::of(&ops::head_logits(states, case.model.network.head()));
         let every = case.json["logits_every"].as_u64().unwrap() as usize;
         let kept = logits
@@ -177,7 +194,7 @@ fn micro_batches_add_up_to_the_same_update() {
     check_training(&mut case, "full", 1);
 }
 
-fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
+pub(crate) fn check_training(case: &mut Case, method: &str, micro_batch_tokens: usize) {
     let sequences = sequences(case, LossOn::Completion);
     let packed = batch::pack(&sequences, micro_batch_tokens);
     let (slack, network) = (case.slack, &mut case.model.network);
@@ -265,7 +282,12 @@ fn greedy_text_agrees_token_by_token() {
     });
 }
 
-fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngram: Option<usize>) {
+pub(crate) fn check_greedy(
+    case: &Case,
+    label: &str,
+    repetition_penalty: f64,
+    no_repeat_ngram: Option<usize>,
+) {
     let prompts: Vec<String> = items(&case.json)
         .into_iter()
         .map(|item| item.prompt)
@@ -286,11 +308,12 @@ fn check_greedy(case: &Case, label: &str, repetition_penalty: f64, no_repeat_ngr
     generate(&case.model, &prompts, &options, 0, &mut silent, &mut keep).unwrap();
     let expected: Vec<Vec<u32>> =
         serde_json::from_value(case.json["greedy"][label].clone()).unwrap();
+    let ends = case.model.interface().eos;
     let until_end = |tokens: &Vec<u32>| {
         tokens
             .iter()
             .copied()
-            .take_while(|t| *t != 2)
+            .take_while(|t| !ends.contains(t))
             .collect::<Vec<u32>>()
     };
     assert_eq!(
@@ -342,8 +365,8 @@ fn check_saving(case: Case) {
     let again = case.model.with_adapter(folder.path()).unwrap();
     assert_eq!(again.lora, adapted.lora);
     let logits = |model: &Model| {
-        let tokens = model.tokenizer().prompt("Claim: ice floats.");
-        let states = model.network.states(&Packed::alone(tokens));
+        let reading = model.reading("Claim: ice floats.");
+        let states = model.network.states(&Packed::alone(reading));
         Array::of(&ops::head_logits(states, model.network.head())).values
     };
     assert_eq!(logits(&again), logits(&adapted));

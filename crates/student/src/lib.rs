@@ -20,6 +20,7 @@ pub mod error;
 pub mod generate;
 #[cfg(test)]
 mod golden;
+pub mod interface;
 mod loss;
 mod model;
 mod network;
@@ -28,6 +29,7 @@ pub mod optimizer;
 mod options;
 mod parameter;
 pub mod score;
+mod seq2seq;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -36,6 +38,7 @@ pub use again::AgainOptions;
 pub use batch::Item;
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
+pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
 pub use train::TrainOptions;
 

@@ -8,10 +8,13 @@ use serde_json::json;
 use stillhouse_core::fs;
 
 use crate::adapter::{self, LoraOptions};
+use crate::batch::Reading;
 use crate::config::Config;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 use crate::network::Network;
+use crate::seq2seq::{self, EncoderDecoder};
 use crate::tokenizer::Tokenizer;
 use crate::weights;
 
@@ -62,11 +65,17 @@ pub struct Model {
 impl Model {
     /// Loads a Hugging Face model folder: `config.json`, safetensors, `tokenizer.json`.
     pub fn load(folder: &Path) -> Result<Self> {
-        let config = Config::load(folder)?;
-        let tokenizer = Tokenizer::load(folder, &config)?;
-        let decoder = Decoder::build(config, |plan| weights::load(folder, plan))?;
+        let tokenizer = Tokenizer::load(folder, &Interface::load(folder)?)?;
+        let arrays = |plan: &[_]| weights::load(folder, plan);
+        let network = match seq2seq::Config::load(folder)? {
+            Some(config) => {
+                let is_tied = !weights::holds(folder, "lm_head.weight")?;
+                Network::EncoderDecoder(EncoderDecoder::build(config, is_tied, arrays)?)
+            }
+            None => Network::Decoder(Decoder::build(Config::load(folder)?, arrays)?),
+        };
         Ok(Self {
-            network: Network::Decoder(decoder),
+            network,
             lora: None,
             tokenizer,
             source: folder.display().to_string(),
@@ -170,7 +179,7 @@ impl Model {
         })?;
         Ok(fs::write_json(
             &folder.join("config.json"),
-            &network.config().to_json(),
+            &network.to_json(),
         )?)
     }
 
@@ -182,9 +191,9 @@ impl Model {
         }
     }
 
-    /// What `config.json` says.
-    pub fn config(&self) -> &Config {
-        self.network.config()
+    /// What texts the model reads and writes.
+    pub fn interface(&self) -> Interface {
+        self.network.interface()
     }
 
     /// The model's tokenizer.
@@ -194,7 +203,7 @@ impl Model {
 
     /// The longest sequence, prompt and completion together, in tokens.
     pub fn context_tokens(&self) -> usize {
-        self.config().context
+        self.interface().context
     }
 
     /// Keeps sequences to at most `tokens`, where the model would take more.
@@ -202,9 +211,21 @@ impl Model {
         self.network.limit_context(tokens);
     }
 
-    /// How many tokens a prompt takes, with what stands before every prompt.
+    /// How many tokens a prompt takes, with what stands before every prompt, and after it where an
+    /// encoder reads it.
     pub fn prompt_tokens(&self, prompt: &str) -> usize {
-        self.tokenizer.prompt(prompt).len()
+        self.interface().prompt(&self.tokenizer, prompt).len()
+    }
+
+    /// What is read before the first token of a completion.
+    pub(crate) fn reading(&self, prompt: &str) -> Reading {
+        let interface = self.interface();
+        let prompt = interface.prompt(&self.tokenizer, prompt);
+        let (source, tokens) = match interface.start {
+            Some(start) => (prompt, vec![start]),
+            None => (Vec::new(), prompt),
+        };
+        Reading { source, tokens }
     }
 
     /// How many tokens a completion takes, with the end token that closes it.

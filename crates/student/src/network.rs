@@ -5,24 +5,61 @@
 
 use burn::tensor::Tensor;
 
-use crate::batch::Packed;
-use crate::config::Config;
+use crate::batch::{Packed, Reading};
 use crate::decoder::Decoder;
-use crate::ops::{Head, KvCache, Layout};
+use crate::interface::Interface;
+use crate::ops::{Head, KvCache, Layout, SourceCache};
 use crate::parameter::{Linear, Parameter, Value};
+use crate::seq2seq::EncoderDecoder;
 
 /// A network with its parameters.
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
     /// Reads prompt and completion as one text.
     Decoder(Decoder),
+    /// Reads the prompt with one half and writes the completion with the other.
+    EncoderDecoder(EncoderDecoder),
+}
+
+/// What a network keeps of the texts that it writes.
+#[derive(Clone, Debug)]
+pub(crate) enum Cache {
+    Decoder(KvCache),
+    EncoderDecoder(SourceCache),
+}
+
+impl Cache {
+    /// Makes one slot hold what another holds, for several continuations of one prompt.
+    pub(crate) fn copy_slot(&mut self, from: usize, to: usize) {
+        match self {
+            Self::Decoder(cache) => cache.copy_slot(from, to),
+            Self::EncoderDecoder(cache) => cache.copy_slot(from, to),
+        }
+    }
+
+    /// Empties one slot and frees its memory.
+    pub(crate) fn clear_slot(&mut self, slot: usize) {
+        match self {
+            Self::Decoder(cache) => cache.clear_slot(slot),
+            Self::EncoderDecoder(cache) => cache.clear_slot(slot),
+        }
+    }
 }
 
 impl Network {
-    /// What `config.json` says.
-    pub(crate) fn config(&self) -> &Config {
+    /// What texts it reads and writes.
+    pub(crate) fn interface(&self) -> Interface {
         match self {
-            Self::Decoder(decoder) => &decoder.config,
+            Self::Decoder(decoder) => decoder.config.interface(),
+            Self::EncoderDecoder(network) => network.config.interface(),
+        }
+    }
+
+    /// The `config.json` to save.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Decoder(decoder) => decoder.config.to_json(),
+            Self::EncoderDecoder(network) => network.config.to_json(),
         }
     }
 
@@ -30,6 +67,7 @@ impl Network {
     pub(crate) fn parameters(&self) -> &[Parameter] {
         match self {
             Self::Decoder(decoder) => &decoder.parameters,
+            Self::EncoderDecoder(network) => &network.parameters,
         }
     }
 
@@ -37,6 +75,7 @@ impl Network {
     pub(crate) fn parameters_mut(&mut self) -> &mut Vec<Parameter> {
         match self {
             Self::Decoder(decoder) => &mut decoder.parameters,
+            Self::EncoderDecoder(network) => &mut network.parameters,
         }
     }
 
@@ -44,6 +83,7 @@ impl Network {
     pub(crate) fn linears_mut(&mut self) -> Box<dyn Iterator<Item = &mut Linear> + '_> {
         match self {
             Self::Decoder(decoder) => Box::new(decoder.linears_mut()),
+            Self::EncoderDecoder(network) => Box::new(network.linears_mut()),
         }
     }
 
@@ -51,6 +91,7 @@ impl Network {
     pub(crate) fn limit_context(&mut self, tokens: usize) {
         match self {
             Self::Decoder(decoder) => decoder.limit_context(tokens),
+            Self::EncoderDecoder(network) => network.limit_context(tokens),
         }
     }
 
@@ -76,6 +117,11 @@ impl Network {
     pub(crate) fn states(&self, packed: &Packed) -> Tensor<2> {
         match self {
             Self::Decoder(decoder) => decoder.states(&packed.tokens, &packed.layout),
+            Self::EncoderDecoder(network) => {
+                let source = packed.source.as_ref();
+                let source = source.expect("packed for this model, prompts stand apart");
+                network.states(&packed.tokens, &packed.layout, source)
+            }
         }
     }
 
@@ -83,26 +129,48 @@ impl Network {
     pub(crate) fn head(&self) -> Head<'_> {
         match self {
             Self::Decoder(decoder) => decoder.head(),
-        }
-    }
-
-    /// See [`Decoder::states_cached`].
-    pub(crate) fn states_cached(
-        &self,
-        tokens: &[u32],
-        layout: &Layout,
-        slots: &[usize],
-        cache: &mut KvCache,
-    ) -> Tensor<2> {
-        match self {
-            Self::Decoder(decoder) => decoder.states_cached(tokens, layout, slots, cache),
+            Self::EncoderDecoder(network) => network.head(),
         }
     }
 
     /// An empty cache for this network.
-    pub(crate) fn cache(&self, n_slots: usize) -> KvCache {
+    pub(crate) fn cache(&self, n_slots: usize) -> Cache {
         match self {
-            Self::Decoder(decoder) => decoder.cache(n_slots),
+            Self::Decoder(decoder) => Cache::Decoder(decoder.cache(n_slots)),
+            Self::EncoderDecoder(network) => Cache::EncoderDecoder(network.cache(n_slots)),
+        }
+    }
+
+    /// Reads a prompt into an empty slot: the states after its last token, `[1, hidden]`.
+    pub(crate) fn begin(&self, prompt: &Reading, slot: usize, cache: &mut Cache) -> Tensor<2> {
+        match (self, cache) {
+            (Self::Decoder(decoder), Cache::Decoder(cache)) => {
+                let n = prompt.tokens.len();
+                let layout = Layout::new(&[n]);
+                let states = decoder.states_cached(&prompt.tokens, &layout, &[slot], cache);
+                states.narrow(0, n - 1, 1)
+            }
+            (Self::EncoderDecoder(network), Cache::EncoderDecoder(cache)) => {
+                let layout = Layout::new(&[prompt.source.len()]);
+                network.read(&prompt.source, &layout, &[slot], cache);
+                network.states_cached(&prompt.tokens, &[slot], cache)
+            }
+            _ => unreachable!("the cache was made by this network"),
+        }
+    }
+
+    /// Reads one further token a slot: the states after each, `[slots, hidden]`; a row's bits do
+    /// not depend on the rows beside it.
+    pub(crate) fn advance(&self, tokens: &[u32], slots: &[usize], cache: &mut Cache) -> Tensor<2> {
+        match (self, cache) {
+            (Self::Decoder(decoder), Cache::Decoder(cache)) => {
+                let layout = Layout::new(&vec![1; tokens.len()]);
+                decoder.states_cached(tokens, &layout, slots, cache)
+            }
+            (Self::EncoderDecoder(network), Cache::EncoderDecoder(cache)) => {
+                network.states_cached(tokens, slots, cache)
+            }
+            _ => unreachable!("the cache was made by this network"),
         }
     }
 }

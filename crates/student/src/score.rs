@@ -25,7 +25,8 @@ impl Likelihood {
 
 /// Scores a completion; prompt and completion are tokenised apart, as in training.
 pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<Likelihood> {
-    let mut read = model.tokenizer().prompt(prompt);
+    let mut reading = model.reading(prompt);
+    let read = &mut reading.tokens;
     let tokens = model.tokenizer().completion(completion);
     if tokens.is_empty() {
         return Ok(Likelihood {
@@ -35,9 +36,11 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
     }
     let n_prompt = read.len();
     read.extend(&tokens[..tokens.len() - 1]);
-    if n_prompt == 0 || read.len() > model.context_tokens() {
+    let n_read = read.len();
+    if n_prompt == 0 || reading.source.len().max(n_read) > model.context_tokens() {
         let what = format!(
-            "{n_prompt} tokens of prompt and {} of completion; the context is {}",
+            "{} tokens of prompt and {} of completion; the context is {}",
+            reading.source.len().max(n_prompt),
             tokens.len(),
             model.context_tokens()
         );
@@ -47,8 +50,7 @@ pub fn log_likelihood(model: &Model, prompt: &str, completion: &str) -> Result<L
         });
     }
     let network = model.network.plain();
-    let n_read = read.len();
-    let states = network.states(&Packed::alone(read));
+    let states = network.states(&Packed::alone(reading));
     let targets = (0..n_read).map(|at| tokens.get((at + 1).wrapping_sub(n_prompt)).copied());
     let targets: Vec<Option<u32>> = targets.collect();
     let found = ops::head_log_likelihood(states, network.head(), &targets);

@@ -12,7 +12,7 @@ use stillhouse_core::jsonl::Log;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
-use crate::batch::{self, Item, Sequence};
+use crate::batch::{self, Item, Packed, Sequence};
 use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::{loss_and_gradient, mean_loss};
@@ -289,7 +289,7 @@ impl<'a> Training<'a> {
         };
         self.optimizer
             .update(self.model.network.parameters_mut(), gradient, &adamw);
-        let tokens = packed.iter().map(|part| part.tokens.len()).sum();
+        let tokens = packed.iter().map(Packed::n_tokens).sum();
         let supervised_tokens = packed
             .iter()
             .map(|part| part.targets.iter().flatten().count())
@@ -450,7 +450,7 @@ impl<'a> Training<'a> {
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum();
         let supervised: usize = self.data.train.iter().map(Sequence::n_supervised).sum();
-        let read: usize = self.data.train.iter().map(|s| s.tokens.len()).sum();
+        let read: usize = self.data.train.iter().map(Sequence::n_tokens).sum();
         let text = format!(
             "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss; products in {}",
             self.model.n_parameters(),
@@ -471,7 +471,7 @@ impl<'a> Training<'a> {
         let last = sequence.targets.last().copied().flatten();
         let tokens: Vec<u32> = sequence.tokens.iter().copied().chain(last).collect();
         let is_trained = |at: usize| at > 0 && sequence.targets[at - 1].is_some();
-        let mut text = String::new();
+        let mut text = tokenizer.decode_all(&sequence.source);
         let mut from = 0;
         while from < tokens.len() {
             let to = (from + 1..tokens.len())

@@ -92,6 +92,21 @@ pub fn load(folder: &Path, expected: &[(String, Vec<usize>)]) -> Result<BTreeMap
     ))
 }
 
+/// Whether a model folder holds a tensor of this name; reads no values.
+pub fn holds(folder: &Path, name: &str) -> Result<bool> {
+    for path in files(folder)? {
+        let wrong = |what: &str| Error::folder(&path, format!("not safetensors: {what}"));
+        let size = fs::read_part(&path, 0, 8)?;
+        let size: [u8; 8] = size.try_into().map_err(|_| wrong("no header"))?;
+        let header = fs::read_part(&path, 8, u64::from_le_bytes(size) as usize)?;
+        let header: Value = serde_json::from_slice(&header).map_err(|e| wrong(&e.to_string()))?;
+        if header.get(name).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads every tensor of one file, with the file's metadata.
 pub fn load_file(path: &Path) -> Result<(BTreeMap<String, Array>, BTreeMap<String, String>)> {
     let bytes = fs::read(path)?;

@@ -102,7 +102,7 @@ fn a_random_student_knows_nothing() {
     let found = log_likelihood(&model, "Claim:", FACTS[0].1).unwrap();
     let (loss, nothing) = (
         found.perplexity().unwrap().ln(),
-        (model.config().vocabulary as f64).ln(),
+        (model.interface().vocabulary as f64).ln(),
     );
     assert!((loss - nothing).abs() < 0.1, "{loss}, expected {nothing}");
 }

@@ -54,6 +54,24 @@ fn a_run_ends_in_a_report_and_is_not_done_twice() {
 }
 
 #[test]
+fn an_encoder_decoder_goes_through_the_same_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small_config(folder.path());
+    let student = [
+        "student.init=\"pretrained\"",
+        "student.model=\"fixtures/t5-tiny/flan\"",
+        "student.context_tokens=2000",
+        "student.train.steps=4",
+    ];
+    let mut words = vec!["run", config.to_str().unwrap(), "--to", "generate"];
+    words.extend(student.iter().flat_map(|option| ["--set", option]));
+    expect(&stillhouse(&words).output().unwrap(), 0);
+    let predictions = folder.path().join("out/predictions.jsonl");
+    let predictions = std::fs::read_to_string(predictions).unwrap();
+    assert!(predictions.lines().count() > 2, "{predictions}");
+}
+
+#[test]
 fn a_killed_run_goes_on_and_ends_the_same() {
     let whole = tempfile::tempdir().unwrap();
     let killed = tempfile::tempdir().unwrap();

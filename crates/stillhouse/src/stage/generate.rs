@@ -223,7 +223,7 @@ pub(crate) fn prompts(
         model.context_tokens(),
         job.config.student.generate.max_new_tokens,
     );
-    let room = context.saturating_sub(most);
+    let room = model.interface().prompt_room(most);
     let of = |example: &&Example| {
         let prompt = job
             .template

@@ -137,8 +137,8 @@ fn items(job: &Job<'_>, examples: &[Example], model: &Model) -> Result<Items> {
         for task in job.template.tasks() {
             let completion = job.template.completion_for(*task, label, &rationale.text);
             let room = model
-                .context_tokens()
-                .saturating_sub(model.completion_tokens(&completion));
+                .interface()
+                .prompt_room(model.completion_tokens(&completion));
             let fits = |text: &str| Ok(model.prompt_tokens(text) <= room);
             let Some(prompt) = job.template.fit_for(*task, example, fits)? else {
                 items.too_long.push(rationale.id.clone());

@@ -5,7 +5,9 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Rope};
+use super::{
+    Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Pairs, RelativeBias, Rope,
+};
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -261,6 +263,43 @@ pub fn adamw<const D: usize>(
 pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
     let sum = grad.clone().inner().square().sum();
     f64::from(sum.into_scalar::<f32>())
+}
+
+/// See [`relative_attention`](super::relative_attention()).
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
+pub fn relative_attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    bias: Option<RelativeBias<'_>>,
+    pairs: &Pairs,
+    heads: usize,
+) -> Tensor<2> {
+    let size = q.dims()[1] / heads;
+    // [rows, heads * size] -> [heads, rows, size]
+    let split = |x: &Tensor<2>, rows: &std::ops::Range<usize>| {
+        let x = x.clone().slice([rows.clone()]);
+        x.reshape([rows.len(), heads, size]).swap_dims(0, 1)
+    };
+    let outputs = pairs.rows.iter().filter(|(rows, _)| !rows.is_empty());
+    let outputs = outputs.map(|(rows, source)| {
+        let (n, m) = (rows.len(), source.len());
+        let mut scores = split(&q, rows).matmul(split(&k, source).swap_dims(1, 2));
+        if let Some(RelativeBias { table, buckets }) = bias {
+            let of = |i: usize, j: usize| buckets.of(j as isize - i as isize);
+            let at = (0..n).flat_map(|i| (0..m).map(move |j| of(i, j)));
+            let bias = table.clone().select(0, index(at, &q.device()));
+            scores = scores + bias.reshape([n, m, heads]).permute([2, 0, 1]);
+        }
+        if pairs.is_causal {
+            let hidden = Tensor::<2, Int>::ones([n, m], &q.device()).triu(1).bool();
+            scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
+        }
+        let mixed = activation::softmax(scores, 2).matmul(split(&v, source));
+        mixed.swap_dims(0, 1).reshape([n, heads * size])
+    });
+    Tensor::cat(outputs.collect(), 0)
 }
 
 /// Row numbers as an index tensor.

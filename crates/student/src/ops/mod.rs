@@ -20,8 +20,10 @@ mod linear;
 mod norm;
 mod pool;
 mod precision;
+mod relative;
 mod rope;
 mod rows;
+mod source_cache;
 
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::{Attention, attention};
@@ -33,5 +35,7 @@ pub use layout::{Heads, Layout};
 pub use linear::{linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
 pub use precision::{Precision, fastest_precision, with_precision};
+pub use relative::{Buckets, Pairs, RelativeBias, relative_attention};
 pub use rope::Rope;
 pub use rows::linear_rows;
+pub use source_cache::SourceCache;

@@ -14,8 +14,8 @@ use tokenizers::{AddedToken, TokenizerImpl};
 
 use stillhouse_core::fs;
 
-use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 
 /// The files that belong to a tokenizer, copied beside every model that is saved.
 const FILES: [&str; 8] = [
@@ -41,7 +41,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of a model folder and holds it against the model's vocabulary.
-    pub fn load(folder: &Path, config: &Config) -> Result<Self> {
+    pub fn load(folder: &Path, config: &Interface) -> Result<Self> {
         let mut files = Vec::new();
         for name in FILES {
             let path = folder.join(name);
@@ -158,7 +158,7 @@ impl Tokenizer {
     fn from_parts(
         inner: tokenizers::Tokenizer,
         settings: &Value,
-        config: &Config,
+        config: &Interface,
         files: Vec<(String, Vec<u8>)>,
         path: &Path,
     ) -> Result<Self> {
@@ -323,7 +323,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = fs::read(&fixtures.join("tokenizers/llama/tokenizer.model")).unwrap();
         fs::write(&folder.path().join("tokenizer.model"), &model).unwrap();
-        let mut config = Config::load(&fixtures.join("decoders/tied")).unwrap();
+        let mut config = Interface::load(&fixtures.join("decoders/tied")).unwrap();
         let error = Tokenizer::load(folder.path(), &config)
             .unwrap_err()
             .to_string();
