@@ -30,6 +30,11 @@ pub(crate) enum Command {
     /// line. Fields: id, prediction, reference or references; optional: system, evidence, claim,
     /// label, gold_label, prediction_sentences, reference_sentences.
     Evaluate(Evaluate),
+    /// Score given completions after given prompts with a model: log-probabilities, ranks
+    ///
+    /// Rows of id, prompt and completion: JSONL, JSON, CSV, TSV, Parquet (text forms also as .gz).
+    /// Prompt and completion are tokenised apart; what texts have in common is computed once.
+    Score(Score),
     /// Show what a run's data look like: counts, lengths, leaks, one prompt with its trained tokens
     Data(DataArgs),
     /// Fetch and verify a model or a data set, for work without a network later
@@ -137,6 +142,20 @@ pub(crate) struct Form {
     /// Print the tables for LaTeX
     #[arg(long)]
     pub(crate) latex: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Score {
+    /// A model folder, or a model's name
+    pub(crate) model: String,
+    /// The texts: rows of id, prompt and completion
+    pub(crate) texts: PathBuf,
+    /// Put this PEFT adapter beside the model's weights
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Print one JSON line for each text: id, token_ids, logprobs, ranks, perplexity
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

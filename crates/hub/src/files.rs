@@ -1,7 +1,8 @@
 //! Which files of a repository make a model; everything else stays where it is.
 
-const WANTED: [&str; 13] = [
+const WANTED: [&str; 15] = [
     "adapter_config.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "config.json",
     "config_sentence_transformers.json",
@@ -10,6 +11,7 @@ const WANTED: [&str; 13] = [
     "modules.json",
     "sentence_bert_config.json",
     "special_tokens_map.json",
+    "spiece.model",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

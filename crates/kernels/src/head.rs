@@ -54,15 +54,13 @@ impl Input<'_> {
 
     /// Rows per piece.
     fn height(&self) -> usize {
-        (LOGITS / self.vocab().max(1))
-            .clamp(64, 1024)
-            .min(self.targets.len())
+        height(self.vocab(), self.targets.len())
     }
 
     /// How many logits exist at one time.
     #[must_use]
     pub fn logits_at_a_time(&self) -> usize {
-        self.height() * self.vocab()
+        logits_at_a_time(self.vocab(), self.targets.len())
     }
 
     /// The logits of a piece, `[rows, vocab]`.
@@ -105,6 +103,17 @@ vectorised! {
     }
 }
 
+/// Rows per piece.
+fn height(vocab: usize, rows: usize) -> usize {
+    (LOGITS / vocab.max(1)).clamp(64, 1024).min(rows)
+}
+
+/// How many logits of so many rows exist at one time.
+#[must_use]
+pub fn logits_at_a_time(vocab: usize, rows: usize) -> usize {
+    height(vocab, rows) * vocab
+}
+
 /// Where gradients go, each where it is wanted; `weight` and `bias` are added to.
 #[derive(Debug, Default)]
 pub struct Gradients<'a> {
@@ -116,17 +125,52 @@ pub struct Gradients<'a> {
     pub bias: Option<&'a mut [f32]>,
 }
 
+/// What a model thinks of one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scored {
+    /// The natural logarithm of its probability.
+    pub log_probability: f32,
+    /// 1 and how many tokens have a greater logit.
+    pub rank: u32,
+}
+
 /// The log-probability of each target, in nats.
 ///
 /// # Panics
 /// If the shapes do not fit together.
 pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
+    let mut logits = vec![0.0; input.logits_at_a_time()];
+    each_row(input, found, &mut logits, |row, target| {
+        row[target] - log_sum(row)
+    });
+}
+
+/// The log-probability and the rank of each target.
+///
+/// `logits` is memory for the pieces, [`Input::logits_at_a_time`] entries that may hold anything.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn score(input: Input<'_>, found: &mut [Scored], logits: &mut [f32]) {
+    each_row(input, found, logits, |row, target| Scored {
+        rank: 1 + n_above(row, row[target]),
+        log_probability: row[target] - log_sum(row),
+    });
+}
+
+/// What `look` finds in each row's logits, which it may overwrite, for the row's target.
+fn each_row<T: Send>(
+    input: Input<'_>,
+    found: &mut [T],
+    logits: &mut [f32],
+    look: impl Fn(&mut [f32], usize) -> T + Sync,
+) {
     input.check();
+    assert_eq!(found.len(), input.targets.len(), "a place per target");
     if input.targets.is_empty() {
         return;
     }
     let (size, vocab, height) = (input.size(), input.vocab(), input.height());
-    let mut logits = vec![0.0; height * vocab];
     let pieces = input
         .x
         .chunks(height * size)
@@ -138,10 +182,7 @@ pub fn log_likelihood(input: Input<'_>, found: &mut [f32]) {
         found
             .par_iter_mut()
             .zip(rows)
-            .for_each(|(found, (row, &target))| {
-                let wanted = row[target as usize];
-                *found = wanted - log_sum(row);
-            });
+            .for_each(|(found, (row, &target))| *found = look(row, target as usize));
     }
 }
 
@@ -235,6 +276,13 @@ vectorised! {
             let share = c / cap;
             *g *= 1.0 - share * share;
         }
+    }
+}
+
+vectorised! {
+    /// How many entries are greater than `bound`.
+    fn n_above(row: &[f32], bound: f32) -> u32 {
+        row.iter().map(|&x| u32::from(x > bound)).sum()
     }
 }
 
@@ -419,5 +467,30 @@ mod tests {
         );
         let expected: f64 = expected.iter().map(|&v| -f64::from(v)).sum();
         assert!((total - expected).abs() < 1e-5 * expected);
+    }
+
+    #[test]
+    fn a_rank_is_one_and_how_many_are_likelier() {
+        // Logits 0, 1, 2, 2, -1: of equal ones neither is above the other.
+        let weight = [0.0, 1.0, 2.0, 2.0, -1.0];
+        let targets = [0, 1, 2, 3, 4];
+        let input = Input {
+            x: &[1.0; 5],
+            weight: &weight,
+            bias: None,
+            soft_cap: None,
+            targets: &targets,
+            precision: Precision::F32,
+        };
+        let mut found = [Scored::default(); 5];
+        score(input, &mut found, &mut [0.0; 25]);
+        assert_eq!(found.map(|token| token.rank), [4, 3, 1, 1, 5]);
+        let mut likelihoods = [0.0; 5];
+        log_likelihood(input, &mut likelihoods);
+        assert_close(
+            &found.map(|token| token.log_probability),
+            &likelihoods,
+            1e-6,
+        );
     }
 }

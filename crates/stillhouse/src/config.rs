@@ -220,6 +220,7 @@ mod tests {
             "path",
             "samples",
             "patience",
+            "adapter",
             "context_tokens",
             "base_url",
             "model",

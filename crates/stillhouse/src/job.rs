@@ -132,13 +132,24 @@ impl<'a> Job<'a> {
         }))
     }
 
-    /// The base model's identity as a stage input: its fingerprint, or its absence.
+    /// The base model's identity as a stage input: its fingerprint, or its absence, and that of the
+    /// adapter that it has from the beginning.
     pub(crate) fn base_input(&self, observe: &mut Observer<'_>) -> Result<(String, String)> {
-        let hash = match self.config.student.init {
+        let mut hash = match self.config.student.init {
             Init::Pretrained => self.base(observe)?.fingerprint.clone(),
             Init::Random => "random".into(),
         };
+        if let Some(folder) = self.adapter() {
+            let whole = format!("{hash} {}", fs::sha256_of_tree(&folder)?);
+            hash = fs::sha256_of(whole.as_bytes());
+        }
         Ok(("base model".into(), hash))
+    }
+
+    /// The folder of the adapter that the student has from the beginning.
+    fn adapter(&self) -> Option<PathBuf> {
+        let folder = self.config.student.adapter.as_ref()?;
+        Some(self.given.locate(folder))
     }
 
     /// The student before any training: the base model, or random weights with a tokenizer
@@ -149,7 +160,12 @@ impl<'a> Job<'a> {
         observe: &mut Observer<'_>,
     ) -> Result<Model> {
         let mut model = match self.config.student.init {
-            Init::Pretrained => Model::load(&self.base(observe)?.folder)?,
+            Init::Pretrained => {
+                let folder = &self.base(observe)?.folder;
+                let mut model = Model::load_at_rest(folder, self.config.student.train.at_rest())?;
+                model.set_name(&self.config.student.model);
+                model
+            }
             Init::Random => {
                 let train = examples.iter().filter(|e| e.split == Split::Train);
                 let texts: Vec<String> = train
@@ -164,6 +180,9 @@ impl<'a> Job<'a> {
         };
         if let Some(tokens) = self.config.student.context_tokens {
             model.limit_context(tokens);
+        }
+        if let Some(folder) = self.adapter() {
+            model = model.with_adapter(&folder)?;
         }
         Ok(model)
     }

@@ -11,8 +11,10 @@ mod fingerprint;
 mod job;
 mod known;
 mod look;
+mod memory;
 mod models;
 mod pipeline;
+pub mod score;
 mod stage;
 
 pub use doctor::doctor;

@@ -8,12 +8,14 @@ use serde_json::json;
 use stillhouse_core::event::{Event, Observer};
 use stillhouse_core::jsonl::Log;
 use stillhouse_core::run::{Identity, Inputs, Outputs, Plan, Run, Stage};
+use stillhouse_student::memory::Memory;
 use stillhouse_teacher::Estimate;
 
 use crate::HubOptions;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::memory;
 use crate::stage::{data, evaluate, generate, judge, report, select, teacher, train};
 
 /// What to do of a run.
@@ -35,6 +37,8 @@ pub struct World<'a> {
     pub hub: &'a HubOptions,
     /// Looks up a variable of the environment: the teacher's key, its address, its proxy.
     pub vars: &'a dyn Fn(&str) -> Option<String>,
+    /// The bytes of memory that a program may still take, where that is known.
+    pub available_memory: Option<u64>,
 }
 
 /// What a run leaves.
@@ -132,6 +136,7 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
             .check()
             .map_err(|e| of(Stage::Train, e.into()))?;
         job.base_input(observe).map_err(|e| of(Stage::Train, e))?;
+        memory::check(job, observe).map_err(|e| of(Stage::Train, e))?;
     }
     if has(Stage::Generate) {
         job.config
@@ -160,6 +165,8 @@ pub struct Planned {
     pub out: PathBuf,
     /// What asking the teacher would take, where it would be asked.
     pub teacher: Option<Estimate>,
+    /// The memory that training would take, where there would be one and its model is at hand.
+    pub memory: Option<Memory>,
 }
 
 impl fmt::Display for Planned {
@@ -177,6 +184,9 @@ impl fmt::Display for Planned {
                     writeln!(f, "          {line}")?;
                 }
             }
+            if let Some(memory) = self.memory.filter(|_| *stage == Stage::Train) {
+                writeln!(f, "          takes {memory}")?;
+            }
         }
         Ok(())
     }
@@ -192,6 +202,7 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
         stages.extend(wanted(request)?.map(|(stage, ..)| (stage, Plan::Begin)));
         let teacher = teacher::estimate(&job, &stages)?;
         return Ok(Planned {
+            memory: memory_of(&job, &stages)?,
             stages,
             out,
             teacher,
@@ -217,10 +228,20 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
     }
     let teacher = teacher::estimate(&job, &stages)?;
     Ok(Planned {
+        memory: memory_of(&job, &stages)?,
         stages,
         out,
         teacher,
     })
+}
+
+fn memory_of(job: &Job<'_>, stages: &[(Stage, Plan)]) -> Result<Option<Memory>> {
+    let is_due = |(stage, plan): &(Stage, Plan)| *stage == Stage::Train && *plan != Plan::Skip;
+    if stages.iter().any(is_due) {
+        memory::estimate_at_hand(job)
+    } else {
+        Ok(None)
+    }
 }
 
 fn wanted(request: Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, Work)>> {

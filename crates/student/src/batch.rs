@@ -9,6 +9,7 @@ use stillhouse_core::random::Random;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Layout;
+use crate::shared::{Count, Read, Shared};
 
 /// One thing to learn: what to say after a prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +93,14 @@ impl Sequence {
         })
     }
 
+    /// What is read of it.
+    pub(crate) fn read(&self) -> Read<'_> {
+        Read {
+            source: &self.source,
+            tokens: &self.tokens,
+        }
+    }
+
     /// How many tokens are read.
     pub(crate) fn n_tokens(&self) -> usize {
         self.source.len() + self.tokens.len()
@@ -133,6 +142,9 @@ pub(crate) fn sequences(
 }
 
 /// Several sequences one after the other, without padding.
+///
+/// To whoever learns from it, it looks as if each sequence were read by itself: tokens, targets, weights, layout and the states of [`Network::states`](crate::network::Network::states) have one entry for each token of each sequence.
+/// Only the network sees that what sequences have in common at their beginning is read once.
 #[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) tokens: Vec<u32>,
@@ -140,6 +152,8 @@ pub(crate) struct Packed {
     /// One a token.
     pub(crate) weights: Vec<f32>,
     pub(crate) layout: Layout,
+    /// What is read instead, where that saves work.
+    pub(crate) shared: Option<Shared>,
     /// What the encoder reads, where there is one.
     pub(crate) source: Option<Source>,
 }
@@ -155,8 +169,8 @@ pub(crate) struct Source {
 
 impl Source {
     /// Packs the prompts of sequences; `None` where they have none apart.
-    fn new<'a>(sources: impl Iterator<Item = &'a Vec<u32>>) -> Option<Self> {
-        let mut places: HashMap<&Vec<u32>, usize> = HashMap::new();
+    fn new<'a>(sources: impl Iterator<Item = &'a [u32]>) -> Option<Self> {
+        let mut places: HashMap<&[u32], usize> = HashMap::new();
         let (mut lengths, mut tokens, mut of) = (Vec::new(), Vec::new(), Vec::new());
         for source in sources {
             of.push(*places.entry(source).or_insert_with(|| {
@@ -174,19 +188,33 @@ impl Source {
 }
 
 impl Packed {
-    /// One sequence that is read without anything to learn.
-    pub(crate) fn alone(reading: Reading) -> Self {
-        let n = reading.tokens.len();
+    /// Sequences that are read without anything to learn; `shares` says whether they may share what they have in common.
+    pub(crate) fn reading(sequences: &[Read<'_>], shares: bool) -> Self {
+        let tokens: Vec<&[u32]> = sequences.iter().map(|s| s.tokens).collect();
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        let layout = Layout::new(&lengths);
+        let source = Source::new(sequences.iter().map(|s| s.source));
+        // What a decoder writes after different sources has nothing in common but its tokens.
+        let shared = (shares && source.is_none()).then(|| Shared::new(&tokens));
         Self {
-            tokens: reading.tokens,
-            targets: vec![None; n],
-            weights: vec![1.0; n],
-            layout: Layout::new(&[n]),
-            source: Source::new(std::iter::once(&reading.source)),
+            tokens: tokens.concat(),
+            targets: vec![None; layout.tokens()],
+            weights: vec![1.0; layout.tokens()],
+            shared: shared.filter(Shared::saves_work),
+            layout,
+            source,
         }
     }
 
-    /// How many tokens are read.
+    /// One sequence that is read without anything to learn.
+    #[cfg(test)]
+    #[expect(clippy::needless_pass_by_value, reason = "a test has made it for this")]
+    pub(crate) fn alone(reading: Reading) -> Self {
+        let Reading { source, tokens } = &reading;
+        Self::reading(&[Read { source, tokens }], false)
+    }
+
+    /// How many tokens are learnt from, and read by an encoder; shared ones count for each sequence.
     pub(crate) fn n_tokens(&self) -> usize {
         let source = self.source.as_ref().map_or(0, |source| source.tokens.len());
         self.tokens.len() + source
@@ -194,45 +222,59 @@ impl Packed {
 }
 
 /// Packs sequences, in their order, into micro-batches of at most `most` tokens, or of one sequence.
+///
+/// Those of one micro-batch that begin alike share what they have in common, which counts once.
 pub(crate) fn pack<'a>(
     sequences: impl IntoIterator<Item = &'a Sequence>,
     most: usize,
 ) -> Vec<Packed> {
+    pack_with(sequences, most, true)
+}
+
+/// As [`pack`], with every sequence read by itself.
+pub(crate) fn pack_apart<'a>(
+    sequences: impl IntoIterator<Item = &'a Sequence>,
+    most: usize,
+) -> Vec<Packed> {
+    pack_with(sequences, most, false)
+}
+
+fn pack_with<'a>(
+    sequences: impl IntoIterator<Item = &'a Sequence>,
+    most: usize,
+    shares: bool,
+) -> Vec<Packed> {
     let mut groups: Vec<Vec<&Sequence>> = Vec::new();
-    let mut n_tokens = usize::MAX;
+    let mut count = Count::default();
     for sequence in sequences {
-        let length = sequence.n_tokens();
+        let read = sequence.read();
         match groups.last_mut() {
-            Some(group) if n_tokens + length <= most => {
-                n_tokens += length;
+            Some(group) if count.rows() + count.rows_of(read, shares) <= most => {
                 group.push(sequence);
             }
             _ => {
-                n_tokens = length;
+                count = Count::default();
                 groups.push(vec![sequence]);
             }
         }
+        count.add(read, shares);
     }
-    groups.into_iter().map(|group| pack_one(&group)).collect()
+    let groups = groups.into_iter();
+    groups.map(|group| pack_one(&group, shares)).collect()
 }
 
-fn pack_one(group: &[&Sequence]) -> Packed {
-    let lengths: Vec<usize> = group.iter().map(|s| s.tokens.len()).collect();
+fn pack_one(group: &[&Sequence], shares: bool) -> Packed {
+    let sequences: Vec<Read<'_>> = group.iter().map(|s| s.read()).collect();
+    let weights = group.iter();
     Packed {
-        tokens: group
-            .iter()
-            .flat_map(|s| s.tokens.iter().copied())
-            .collect(),
         targets: group
             .iter()
             .flat_map(|s| s.targets.iter().copied())
             .collect(),
-        weights: group
-            .iter()
+        weights: weights
             .flat_map(|s| std::iter::repeat_n(s.weight, s.tokens.len()))
             .collect(),
-        layout: Layout::new(&lengths),
-        source: Source::new(group.iter().map(|s| &s.source)),
+        ..Packed::reading(&sequences, shares)
     }
 }
 
@@ -336,6 +378,31 @@ mod tests {
         assert_eq!(lengths, [5, 4, 9, 1]);
         assert_eq!(packed[0].layout, Layout::new(&[3, 2]));
         assert_eq!(packed[0].weights, [3., 3., 3., 2., 2.]);
+    }
+
+    #[test]
+    fn what_sequences_have_in_common_counts_once() {
+        let of = |prompt: usize, completion: u32| {
+            let mut tokens = vec![9; prompt];
+            tokens.extend([completion; 3]);
+            Sequence {
+                source: Vec::new(),
+                targets: vec![Some(1); tokens.len()],
+                tokens,
+                weight: 1.0,
+            }
+        };
+        let sequences = [of(10, 1), of(10, 2), of(10, 3), of(10, 4)];
+        let rows = |packed: &Packed| {
+            let shared = packed.shared.as_ref();
+            shared.map_or(packed.tokens.len(), |shared| shared.tokens.len())
+        };
+        let rows = |packed: Vec<Packed>| packed.iter().map(rows).collect::<Vec<_>>();
+        assert_eq!(rows(pack(&sequences, 19)), [19, 13]);
+        assert_eq!(rows(pack_apart(&sequences, 26)), [26, 26]);
+        let packed = &pack(&sequences, 100)[0];
+        assert_eq!(packed.layout, Layout::new(&[13; 4]));
+        assert_eq!((packed.targets.len(), packed.weights.len()), (52, 52));
     }
 
     #[test]

@@ -245,17 +245,22 @@ pub(crate) fn fingerprint<'a>(
     for parameter in parameters {
         bytes.extend(parameter.name.as_bytes());
         // A few of each tensor's values tell one model from another.
-        let few = match &parameter.value {
-            Value::Vector(tensor) => tensor
-                .clone()
-                .narrow(0, 0, tensor.dims()[0].min(8))
-                .into_data(),
-            Value::Matrix(tensor) => tensor
-                .clone()
-                .slice([0..tensor.dims()[0].min(8), 0..tensor.dims()[1].min(8)])
-                .into_data(),
+        let few: Vec<f32> = match &parameter.value {
+            Value::Vector(tensor) => {
+                let n = tensor.dims()[0].min(8);
+                tensor.clone().narrow(0, 0, n).into_data().iter().collect()
+            }
+            Value::Matrix(tensor) => {
+                let [rows, columns] = tensor.dims().map(|n| n.min(8));
+                let corner = tensor.clone().slice([0..rows, 0..columns]);
+                corner.into_data().iter().collect()
+            }
+            Value::Frozen(frozen) => {
+                let n = frozen.shape()[1];
+                frozen.rows(0..1)[..n.min(64)].to_vec()
+            }
         };
-        bytes.extend(few.iter::<f32>().flat_map(f32::to_le_bytes));
+        bytes.extend(few.into_iter().flat_map(f32::to_le_bytes));
     }
     fs::sha256_of(&bytes)
 }

@@ -11,7 +11,8 @@ use stillhouse_core::random::Random;
 
 use crate::config::{Config, Mlp, NormKind};
 use crate::ops::{self, Attention, Head, Heads, KvCache, Layout, Rope};
-use crate::parameter::{self, Linear, Parameter, Plan, Product};
+use crate::parameter::{self, Linear, Parameter, Plan, Planned, Product, Value, device};
+use crate::rotary::{self, Tables};
 use crate::weights::Array;
 
 #[derive(Clone, Debug)]
@@ -37,13 +38,6 @@ struct Layer {
 struct Norm {
     weight: usize,
     bias: Option<usize>,
-}
-
-/// Rotary tables, with others for sequences longer than a number of tokens.
-#[derive(Clone, Debug)]
-struct Tables {
-    plain: Rope,
-    longer: Option<(usize, Rope)>,
 }
 
 /// A decoder with its parameters.
@@ -125,30 +119,6 @@ impl Norm {
     }
 }
 
-impl Tables {
-    fn of(config: &Config) -> Vec<Self> {
-        let tables = config.ropes.iter().map(|rope| {
-            let table =
-                |frequencies: &[f32]| Rope::scaled(frequencies, config.context, rope.magnitude());
-            let longer = rope.long_frequencies();
-            let longer = longer.filter(|(original, _)| config.context > *original);
-            Self {
-                plain: table(&rope.frequencies()),
-                longer: longer.map(|(original, frequencies)| (original, table(&frequencies))),
-            }
-        });
-        tables.collect()
-    }
-
-    /// The table for sequences of which the longest has so many tokens.
-    fn for_length(&self, tokens: usize) -> &Rope {
-        match &self.longer {
-            Some((original, rope)) if tokens > *original => rope,
-            _ => &self.plain,
-        }
-    }
-}
-
 /// What is added to the weights of norms.
 fn norm_offset(config: &Config) -> f32 {
     match config.family.norm {
@@ -166,10 +136,10 @@ fn heads(config: &Config) -> Heads {
 }
 
 impl Decoder {
-    /// Builds a decoder; `arrays` is asked for its parameters by their names and shapes.
+    /// Builds a decoder; `values` is asked for its parameters by their names and shapes.
     pub(crate) fn build<E>(
         config: Config,
-        arrays: impl FnOnce(&[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>, E>,
+        values: impl FnOnce(&[Planned]) -> Result<BTreeMap<String, Value>, E>,
     ) -> Result<Self, E> {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
@@ -191,8 +161,8 @@ impl Decoder {
         let has_head_bias = config.family.has_head_bias;
         let head_bias =
             has_head_bias.then(|| plan.add("lm_head.bias".to_owned(), vec![config.vocabulary]));
-        let arrays = arrays(&plan.0)?;
-        let parameters = plan.parameters(arrays);
+        let values = values(&plan.0)?;
+        let parameters = plan.parameters(values);
         Ok(Self {
             tables: Tables::of(&config),
             config,
@@ -210,7 +180,7 @@ impl Decoder {
         let one = 1.0 - norm_offset(&config);
         let spread = config.json["initializer_range"].as_f64().unwrap_or(0.02);
         let built = Self::build(config, |plan| {
-            let draw = |(name, shape): &(String, Vec<usize>)| {
+            let draw = |Planned { name, shape, .. }: &Planned| {
                 let n = shape.iter().product();
                 let mut random = Random::new(seed, name);
                 let values = match (shape.len(), name.rsplit('.').next()) {
@@ -219,7 +189,8 @@ impl Decoder {
                     _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
                 let shape = shape.clone();
-                (name.clone(), Array { shape, values })
+                let value = Value::new(Array { shape, values }, &device());
+                (name.clone(), value)
             };
             Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())
         });
@@ -249,21 +220,23 @@ impl Decoder {
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
-        let longest = layout.longest();
-        self.forward(tokens, ops::linear, |index, q, k, v| {
+        let (longest, lengths) = (layout.longest(), rotary::lengths(layout));
+        self.forward(tokens, ops::through, |index, rows| {
             let layer = &self.layers[index];
             let mut how = layer.attention;
             // A window that no sequence outgrows is none.
             how.window = how.window.filter(|window| *window < longest);
-            let rope = self.tables[layer.rope].for_length(longest);
-            ops::attention(q, k, v, rope, layout, &how)
+            let attend = |[q, k, v]: [Tensor<2>; 3], rope: &Rope, layout: &Layout, _: &[usize]| {
+                ops::attention(q, k, v, rope, layout, &how)
+            };
+            self.tables[layer.rope].attend(&lengths, layout, rows, attend)
         })
     }
 
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
     ///
     /// Where each sequence has one token, a row's bits do not depend on the rows beside it.
-    /// A family with other frequencies for long sequences (`LongRoPE`) takes them for all as soon as one is long, as transformers does; what is in the cache stays as it was.
+    /// Where long sequences have other frequencies (`LongRoPE`), one that becomes long is read again from its beginning, as in transformers.
     pub(crate) fn states_cached(
         &self,
         tokens: &[u32],
@@ -271,18 +244,57 @@ impl Decoder {
         slots: &[usize],
         cache: &mut KvCache,
     ) -> Tensor<2> {
+        let Some(most) = self.tables.iter().find_map(Tables::most_plain) else {
+            return self.states_after(tokens, layout, slots, cache);
+        };
+        let mut becomes_long = false;
+        for (&slot, rows) in slots.iter().zip(layout.sequences()) {
+            let (before, new) = (cache.length(slot), rows.len());
+            becomes_long |= (1..=most).contains(&before) && before + new > most;
+            cache.note(slot, &tokens[rows]);
+        }
+        if !becomes_long {
+            return self.states_after(tokens, layout, slots, cache);
+        }
+        let sequences = slots.iter().zip(layout.sequences());
+        let states = sequences.map(|(&slot, rows)| {
+            let (n_new, is_short) = (rows.len(), cache.length(slot) <= most);
+            let mut read = tokens[rows].to_vec();
+            if is_short && cache.length(slot) + n_new > most {
+                read = cache.noted(slot).to_vec();
+                cache.clear_slot(slot);
+                cache.note(slot, &read);
+            }
+            let states = self.states_after(&read, &Layout::new(&[read.len()]), &[slot], cache);
+            states.narrow(0, read.len() - n_new, n_new)
+        });
+        Tensor::cat(states.collect(), 0)
+    }
+
+    /// The states of new tokens after those that the cache holds.
+    fn states_after(
+        &self,
+        tokens: &[u32],
+        layout: &Layout,
+        slots: &[usize],
+        cache: &mut KvCache,
+    ) -> Tensor<2> {
         let product = if layout.longest() == 1 {
-            ops::linear_rows
+            ops::through_rows
         } else {
-            ops::linear
+            ops::through
         };
         let lengths = slots.iter().zip(layout.sequences());
         let lengths = lengths.map(|(&slot, rows)| cache.length(slot) + rows.len());
-        let longest = lengths.max().unwrap_or(0);
-        self.forward(tokens, product, |index, q, k, v| {
-            let layer = &self.layers[index];
-            let rope = self.tables[layer.rope].for_length(longest);
-            ops::attend_cached(q, k, v, rope, layout, slots, cache, index, &layer.attention)
+        let lengths: Vec<usize> = lengths.collect();
+        self.forward(tokens, product, |index, rows| {
+            let (layer, how) = (&self.layers[index], &self.layers[index].attention);
+            let mut attend =
+                |[q, k, v]: [Tensor<2>; 3], rope: &Rope, layout: &Layout, sequences: &[usize]| {
+                    let slots: Vec<usize> = sequences.iter().map(|&i| slots[i]).collect();
+                    ops::attend_cached(q, k, v, rope, layout, &slots, cache, index, how)
+                };
+            self.tables[layer.rope].attend(&lengths, layout, rows, &mut attend)
         })
     }
 
@@ -304,7 +316,7 @@ impl Decoder {
         &self,
         tokens: &[u32],
         product: Product,
-        mut attend: impl FnMut(usize, Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
+        mut attend: impl FnMut(usize, [Tensor<2>; 3]) -> Tensor<2>,
     ) -> Tensor<2> {
         let mut x = ops::embedding(self.matrix(self.embedding), tokens);
         if self.config.family.scales_embedding {
@@ -316,8 +328,8 @@ impl Decoder {
         };
         for (index, layer) in self.layers.iter().enumerate() {
             let y = self.normed(x.clone(), &layer.before_attention);
-            let [q, k, v] = self.queries_keys_values(&y, layer, product);
-            let attended = self.linear(&attend(index, q, k, v), &layer.output, product);
+            let attended = attend(index, self.queries_keys_values(&y, layer, product));
+            let attended = self.linear(&attended, &layer.output, product);
             x = x + after(attended, &layer.after_attention);
             let y = match &layer.before_mlp {
                 Some(norm) => self.normed(x.clone(), norm),

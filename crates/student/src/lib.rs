@@ -5,6 +5,8 @@
 //! [`score`] says how likely a given completion is.
 //! This crate knows nothing of claims, evidence and labels: it sees prompts and completions.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub mod adapter;
@@ -22,14 +24,19 @@ pub mod generate;
 mod golden;
 pub mod interface;
 mod loss;
+pub mod memory;
 mod model;
 mod network;
 pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
+#[cfg(test)]
+mod quantised;
+mod rotary;
 pub mod score;
 mod seq2seq;
+mod shared;
 pub mod tokenizer;
 pub mod train;
 pub mod weights;
@@ -59,6 +66,9 @@ pub enum Init {
 pub struct StudentOptions {
     /// A model folder in Hugging Face form, or the name of a model on the hub.
     pub model: String,
+    /// A folder with an adapter in PEFT's form that the student has from the beginning; training
+    /// with the method "lora" goes on from it.
+    pub adapter: Option<PathBuf>,
     /// Start from the model's weights ("pretrained") or from nothing ("random").
     pub init: Init,
     /// The shape of a student that starts from nothing.
@@ -77,6 +87,7 @@ impl Default for StudentOptions {
     fn default() -> Self {
         Self {
             model: "examples/quickstart/base".to_owned(),
+            adapter: None,
             init: Init::default(),
             architecture: ArchitectureOptions::default(),
             context_tokens: None,

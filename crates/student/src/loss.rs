@@ -2,15 +2,24 @@
 
 use crate::batch::{self, Packed, Sequence};
 use crate::network::Network;
-use crate::ops;
+use crate::ops::{self, Dropout};
 use crate::optimizer::Gradient;
 
-/// The mean loss over all supervised tokens of the micro-batches, and its gradient.
-pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, Gradient) {
+/// The mean loss over all supervised tokens of the micro-batches, and its gradient; each
+/// micro-batch drops other entries.
+pub(crate) fn loss_and_gradient(
+    network: &Network,
+    packed: &[Packed],
+    dropout: Option<Dropout>,
+) -> (f64, Gradient) {
     let total: f64 = packed.iter().map(weight).sum();
-    let parts = packed
-        .iter()
-        .map(|part| backward(network, part, weight(part) / total));
+    let parts = packed.iter().enumerate().map(|(number, part)| {
+        let share = weight(part) / total;
+        match dropout.map(|all| all.of(&format!("micro-batch {number}"))) {
+            Some(dropout) => backward(&network.dropping(dropout), part, share),
+            None => backward(network, part, share),
+        }
+    });
     let sum = parts.reduce(|(loss, sum), (part_loss, part)| (loss + part_loss, sum.add(part)));
     sum.expect("an update has at least one item")
 }
@@ -18,13 +27,7 @@ pub(crate) fn loss_and_gradient(network: &Network, packed: &[Packed]) -> (f64, G
 /// The loss of one pass times `share`, and its gradient.
 fn backward(network: &Network, packed: &Packed, share: f64) -> (f64, Gradient) {
     let states = network.states(packed);
-    let loss = ops::head_loss(
-        states,
-        network.head(),
-        &packed.targets,
-        &packed.weights,
-    )
-    .value;
+    let loss = ops::head_loss(states, network.head(), &packed.targets, &packed.weights).value;
     let loss = loss * share as f32;
     let mut gradients = loss.backward();
     let value = f64::from(loss.into_scalar::<f32>());
@@ -56,4 +59,63 @@ fn weight(packed: &Packed) -> f64 {
         .zip(&packed.weights)
         .filter(|(target, _)| target.is_some());
     supervised.map(|(_, weight)| f64::from(*weight)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Item, LossOn};
+    use crate::model::{ArchitectureOptions, Model};
+
+    #[test]
+    fn sharing_prompts_changes_neither_loss_nor_gradients() {
+        check(LossOn::Completion, 1000);
+        check(LossOn::All, 1000);
+        check(LossOn::Completion, 60);
+    }
+
+    /// Sums in another order differ in their last digits.
+    fn check(loss_on: LossOn, most: usize) {
+        let options = ArchitectureOptions {
+            hidden_size: 16,
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            intermediate_size: 24,
+            vocabulary: 259,
+            context: 64,
+        };
+        let mut model = Model::random(&options, std::iter::once("abc"), 1).unwrap();
+        for parameter in model.network.parameters_mut() {
+            parameter.is_trained = true;
+        }
+        let item = |(prompt, completion, weight): (&str, &str, f64)| Item {
+            id: completion.to_owned(),
+            prompt: prompt.to_owned(),
+            completion: completion.to_owned(),
+            weight,
+        };
+        let items = [
+            ("Does ice float?", "Yes, it is lighter.", 1.0),
+            ("Does iron float?", "No.", 2.0),
+            ("Does ice float?", "Yes, it floats.", 0.5),
+            ("Does ice float?", "Always", 1.0),
+        ];
+        let (sequences, _) = batch::sequences(&model, &items.map(item), loss_on).unwrap();
+        let network = model.network.tracked();
+        let shared = batch::pack(&sequences, most);
+        assert!(shared[0].shared.is_some());
+        let (loss, gradient) = loss_and_gradient(&network, &shared, None);
+        let apart = batch::pack_apart(&sequences, most);
+        let (expected_loss, expected) = loss_and_gradient(&network, &apart, None);
+        assert!((loss - expected_loss).abs() < 1e-6 * expected_loss);
+        for (found, expected) in gradient.values().iter().zip(expected.values()) {
+            let [found, expected] =
+                [found, expected].map(|g| g.as_ref().expect("all are trained").to_array().values);
+            let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let pairs = found.iter().zip(&expected);
+            let worst = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(worst <= 1e-5 * largest, "{worst:e} of {largest:e}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A student: a network, its tokenizer, and the folder form they are loaded from and saved to.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,11 @@ use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::network::Network;
+use crate::ops::AtRest;
+use crate::parameter::{self, Lora};
 use crate::seq2seq::{self, EncoderDecoder};
 use crate::tokenizer::Tokenizer;
-use crate::weights;
+use crate::weights::{self, Array};
 
 /// The shape of a student that starts from random weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,21 +61,27 @@ pub struct Model {
     pub(crate) network: Network,
     pub(crate) lora: Option<LoraOptions>,
     tokenizer: Tokenizer,
-    /// Where the base came from, for an adapter's config.
+    /// The base model's name, for an adapter's config.
     source: String,
 }
 
 impl Model {
     /// Loads a Hugging Face model folder: `config.json`, safetensors, `tokenizer.json`.
     pub fn load(folder: &Path) -> Result<Self> {
+        Self::load_at_rest(folder, AtRest::F32)
+    }
+
+    /// Loads a model folder whose projections will not be trained, and rest in fewer bytes; it is
+    /// never whole in f32 on the way.
+    pub fn load_at_rest(folder: &Path, at_rest: AtRest) -> Result<Self> {
         let tokenizer = Tokenizer::load(folder, &Interface::load(folder)?)?;
-        let arrays = |plan: &[_]| weights::load(folder, plan);
+        let values = |plan: &[_]| parameter::load(folder, plan, at_rest);
         let network = match seq2seq::Config::load(folder)? {
             Some(config) => {
                 let is_tied = !weights::holds(folder, "lm_head.weight")?;
-                Network::EncoderDecoder(EncoderDecoder::build(config, is_tied, arrays)?)
+                Network::EncoderDecoder(EncoderDecoder::build(config, is_tied, values)?)
             }
-            None => Network::Decoder(Decoder::build(Config::load(folder)?, arrays)?),
+            None => Network::Decoder(Decoder::build(Config::load(folder)?, values)?),
         };
         Ok(Self {
             network,
@@ -153,6 +162,22 @@ impl Model {
         Ok(self)
     }
 
+    /// Takes the adapter away; the weights are as they were before it.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        let (network, _) = adapter::take_off(&self.network);
+        Self {
+            network,
+            lora: None,
+            ..self.clone()
+        }
+    }
+
+    /// The name of the base model, for the adapters that are trained on it; at first, its folder.
+    pub fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.source);
+    }
+
     /// Folds the adapter into the weights.
     #[must_use]
     pub fn merged(&self) -> Self {
@@ -164,9 +189,11 @@ impl Model {
     }
 
     /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
-    /// an adapter is merged.
+    /// an adapter is merged, onto what the weights at rest stand for.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let network = adapter::merge(&self.network);
+        // One tensor at a time: a merged model is never whole in memory.
+        let (network, branches) = adapter::take_off(&self.network);
+        let branches: HashMap<usize, Lora> = branches.into_iter().collect();
         fs::create_folder(folder)?;
         self.tokenizer.save(folder)?;
         let plan: Vec<_> = network
@@ -174,9 +201,14 @@ impl Model {
             .iter()
             .map(|p| (p.name.clone(), p.value.shape()))
             .collect();
-        weights::save_file(&folder.join("model.safetensors"), &plan, |i| {
-            network.parameters()[i].value.to_array()
-        })?;
+        weights::save_file(
+            &folder.join("model.safetensors"),
+            &plan,
+            |i| match branches.get(&i) {
+                Some(lora) => Array::of(&adapter::folded(&self.network, i, *lora)),
+                None => network.parameters()[i].value.to_array(),
+            },
+        )?;
         Ok(fs::write_json(
             &folder.join("config.json"),
             &network.to_json(),

@@ -3,14 +3,20 @@
 //! It gives its parameters to the optimizer, to adapters and to checkpoints, and the states that
 //! the output head reads to losses and scores.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use burn::tensor::Tensor;
 
 use crate::batch::{Packed, Reading};
+use crate::config::Config;
 use crate::decoder::Decoder;
+use crate::error::Result;
 use crate::interface::Interface;
-use crate::ops::{Head, KvCache, Layout, SourceCache};
-use crate::parameter::{Linear, Parameter, Value};
-use crate::seq2seq::EncoderDecoder;
+use crate::ops::{self, Dropout, Head, KvCache, Layout, SourceCache};
+use crate::parameter::{Linear, Parameter, Planned, Value};
+use crate::seq2seq::{self, EncoderDecoder};
+use crate::weights;
 
 /// A network with its parameters.
 #[derive(Clone, Debug)]
@@ -47,6 +53,21 @@ impl Cache {
 }
 
 impl Network {
+    /// The parameters that a model folder's `config.json` promises, and the longest sequence.
+    pub(crate) fn plan(folder: &Path) -> Result<(Vec<Planned>, usize)> {
+        // A network is not built without its values, but what it asks for is all there is to know.
+        let asked = |plan: &[Planned]| Err::<BTreeMap<_, _>, _>(plan.to_vec());
+        let context = Interface::load(folder)?.context;
+        let plan = match seq2seq::Config::load(folder)? {
+            Some(config) => {
+                let is_tied = !weights::holds(folder, "lm_head.weight")?;
+                EncoderDecoder::build(config, is_tied, asked).err()
+            }
+            None => Decoder::build(Config::load(folder)?, asked).err(),
+        };
+        Ok((plan.unwrap_or_default(), context))
+    }
+
     /// What texts it reads and writes.
     pub(crate) fn interface(&self) -> Interface {
         match self {
@@ -105,6 +126,18 @@ impl Network {
         self.with_values(|parameter| parameter.value.clone().tracked(parameter.is_trained))
     }
 
+    /// The same network, whose branches drop this in each forward pass; it shares the values.
+    pub(crate) fn dropping(&self, dropout: Dropout) -> Self {
+        let mut network = self.clone();
+        for linear in network.linears_mut() {
+            if let Some(lora) = &mut linear.lora {
+                let name = &self.parameters()[lora.a].name;
+                lora.dropout = Some(dropout.of(name));
+            }
+        }
+        network
+    }
+
     fn with_values(&self, value: impl Fn(&Parameter) -> Value) -> Self {
         let mut network = self.clone();
         for parameter in network.parameters_mut() {
@@ -114,10 +147,17 @@ impl Network {
     }
 
     /// The states that the output head reads, `[tokens, hidden]`, one a packed token.
+    ///
+    /// Tokens that several sequences share are read once, and their states stand in the place of each.
     pub(crate) fn states(&self, packed: &Packed) -> Tensor<2> {
-        match self {
-            Self::Decoder(decoder) => decoder.states(&packed.tokens, &packed.layout),
-            Self::EncoderDecoder(network) => {
+        match (self, &packed.shared) {
+            (Self::Decoder(decoder), None) => decoder.states(&packed.tokens, &packed.layout),
+            (Self::Decoder(decoder), Some(shared)) => {
+                let states = decoder.states(&shared.tokens, &shared.layout);
+                // Its backward adds up the gradients of all places that have a row's state.
+                ops::embedding(&states, &shared.rows)
+            }
+            (Self::EncoderDecoder(network), _) => {
                 let source = packed.source.as_ref();
                 let source = source.expect("packed for this model, prompts stand apart");
                 network.states(&packed.tokens, &packed.layout, source)

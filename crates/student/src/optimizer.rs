@@ -100,6 +100,7 @@ impl Gradient {
         let take = |parameter: &Parameter| match &parameter.value {
             Value::Vector(tensor) => tensor.grad_remove(gradients).map(Value::Vector),
             Value::Matrix(tensor) => tensor.grad_remove(gradients).map(Value::Matrix),
+            Value::Frozen(_) => None,
         };
         Self(trained(parameters).map(take).collect())
     }
@@ -119,6 +120,7 @@ impl Gradient {
         let norm = |value: &Value| match value {
             Value::Vector(tensor) => ops::squared_norm(tensor),
             Value::Matrix(tensor) => ops::squared_norm(tensor),
+            Value::Frozen(_) => 0.0,
         };
         self.0
             .iter()
@@ -151,6 +153,7 @@ impl Optimizer {
         let zero = |parameter: &Parameter| match &parameter.value {
             Value::Vector(tensor) => State::Vector(Moments::zeros_like(tensor)),
             Value::Matrix(tensor) => State::Matrix(Moments::zeros_like(tensor)),
+            Value::Frozen(_) => unreachable!("{} rests and is not trained", parameter.name),
         };
         Self {
             states: trained(parameters).map(zero).collect(),

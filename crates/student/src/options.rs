@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapter::LoraOptions;
 use crate::batch::LossOn;
 use crate::error::{Error, Result};
-use crate::ops;
+use crate::ops::{self, AtRest};
 use crate::optimizer::{Schedule, Warmup};
 
 /// What training changes.
@@ -17,6 +17,22 @@ pub enum Method {
     Full,
     /// Low-rank branches beside frozen weights.
     Lora,
+}
+
+/// How weights that are not trained rest in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// 4 bytes a weight, exact.
+    #[default]
+    F32,
+    /// 2 bytes a weight; exact where the folder holds bf16.
+    Bf16,
+    /// 1 byte a weight, with one size a row.
+    Int8,
+    /// Half a byte a weight, in blocks of 64 with a size each (Dettmers et al. 2023, arXiv
+    /// 2305.14314).
+    Nf4,
 }
 
 /// How exact the products with weights are while training; sums, weights and updates stay in f32.
@@ -59,6 +75,13 @@ pub struct TrainOptions {
     pub method: Method,
     /// The size of the branches where the method is "lora".
     pub lora: LoraOptions,
+    /// How the projections rest in memory where the method is "lora": as "f32", "bf16", "int8" or
+    /// "nf4". Embeddings, output head, norms and biases rest in f32.
+    pub base: Base,
+    /// With "nf4", the sizes of blocks are 8-bit codes too: 0.516 bytes a weight instead of 0.563.
+    pub double_quantisation: bool,
+    /// With "lora", save the merged model too, and tell its validation loss beside the adapter's.
+    pub merge: bool,
     /// Passes over the training items; a fraction is allowed.
     pub epochs: f64,
     /// Updates in all; where given, `epochs` does not count.
@@ -67,6 +90,9 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
+    /// Items that go through the model at once and begin alike, such as several completions of one
+    /// prompt, share that beginning's computation; loss and gradients stay the same within rounding.
+    pub share_prompts: bool,
     /// How exact products with weights are: "f32", "bf16", or the "fastest" of them on this
     /// processor. Validation and generation are always in f32.
     pub precision: Precision,
@@ -98,10 +124,14 @@ impl Default for TrainOptions {
         Self {
             method: Method::default(),
             lora: LoraOptions::default(),
+            base: Base::default(),
+            double_quantisation: true,
+            merge: false,
             epochs: 3.0,
             steps: None,
             batch_size: 8,
             micro_batch_tokens: 4096,
+            share_prompts: true,
             precision: Precision::default(),
             learning_rate: 1e-3,
             warmup: Warmup::Ratio(0.05),
@@ -118,6 +148,18 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// How the base model's projections rest while its student is trained and asked.
+    pub fn at_rest(&self) -> AtRest {
+        match self.base {
+            Base::F32 => AtRest::F32,
+            Base::Bf16 => AtRest::Bf16,
+            Base::Int8 => AtRest::Int8,
+            Base::Nf4 => AtRest::Nf4 {
+                is_double: self.double_quantisation,
+            },
+        }
+    }
+
     /// Complains of values that cannot work, by their keys.
     pub fn check(&self) -> Result<()> {
         let above_0 = |key: &str, value: f64| {
@@ -144,6 +186,12 @@ impl TrainOptions {
             return Err(Error::option(
                 "student.train.betas",
                 format!("{:?} are not both from 0 to below 1", self.betas),
+            ));
+        }
+        if self.method == Method::Full && self.base != Base::F32 {
+            return Err(Error::option(
+                "student.train.base",
+                "weights that are trained rest in f32; set student.train.method to \"lora\"",
             ));
         }
         self.warmup.check()?;

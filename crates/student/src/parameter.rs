@@ -3,11 +3,15 @@
 //! Loading, saving, the optimizer, adapters and checkpoints are loops over that list.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 
-use crate::ops;
-use crate::weights::Array;
+use crate::error::Result;
+use crate::ops::{self, AtRest, Branch, Dropout, Freezing, Frozen, Weight};
+use crate::weights::{self, Array, Source};
 
 /// The device that models live on.
 pub(crate) fn device() -> Device {
@@ -26,11 +30,24 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
+    /// The path of the module that a weight belongs to.
+    pub(crate) fn path(&self) -> &str {
+        self.name.trim_end_matches(".weight")
+    }
+
     /// A projection or an embedding.
     pub(crate) fn matrix(&self) -> &Tensor<2> {
         match &self.value {
             Value::Matrix(tensor) => tensor,
-            Value::Vector(_) => unreachable!("{} is a matrix", self.name),
+            _ => unreachable!("{} is a matrix", self.name),
+        }
+    }
+
+    /// A projection, trained or at rest.
+    pub(crate) fn weight(&self) -> Weight<'_> {
+        match &self.value {
+            Value::Frozen(frozen) => Weight::Frozen(frozen),
+            _ => Weight::Tensor(self.matrix()),
         }
     }
 
@@ -38,26 +55,29 @@ impl Parameter {
     pub(crate) fn vector(&self) -> &Tensor<1> {
         match &self.value {
             Value::Vector(tensor) => tensor,
-            Value::Matrix(_) => unreachable!("{} is a vector", self.name),
+            _ => unreachable!("{} is a vector", self.name),
         }
     }
 }
 
-/// A tensor of one of the two ranks that a network has.
+/// A tensor of one of the two ranks that a network has, or a weight at rest.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// Norms and biases.
     Vector(Tensor<1>),
     /// Projections and embeddings.
     Matrix(Tensor<2>),
+    /// A projection that is not trained, in as few bytes as were asked for.
+    Frozen(Arc<Frozen>),
 }
 
-/// Applies the same expression to a tensor of either rank.
+/// Applies the same expression to a tensor of either rank; a weight at rest stays as it is.
 macro_rules! each_rank {
     ($value:expr, $tensor:ident => $body:expr) => {
         match $value {
             Value::Vector($tensor) => Value::Vector($body),
             Value::Matrix($tensor) => Value::Matrix($body),
+            Value::Frozen(frozen) => Value::Frozen(frozen),
         }
     };
 }
@@ -75,6 +95,10 @@ impl Value {
         match self {
             Self::Vector(tensor) => Array::of(tensor),
             Self::Matrix(tensor) => Array::of(tensor),
+            Self::Frozen(frozen) => Array {
+                shape: frozen.shape().to_vec(),
+                values: frozen.rows(0..frozen.shape()[0]),
+            },
         }
     }
 
@@ -82,6 +106,15 @@ impl Value {
         match self {
             Self::Vector(tensor) => tensor.dims().to_vec(),
             Self::Matrix(tensor) => tensor.dims().to_vec(),
+            Self::Frozen(frozen) => frozen.shape().to_vec(),
+        }
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Frozen(frozen) => frozen.bytes(),
+            _ => 4 * self.shape().iter().product::<usize>(),
         }
     }
 
@@ -117,10 +150,12 @@ pub(crate) struct Lora {
     /// `[out, rank]`
     pub(crate) b: usize,
     pub(crate) scale: f32,
+    /// What is dropped of its input in a pass of training; nothing in any other.
+    pub(crate) dropout: Option<Dropout>,
 }
 
-/// [`ops::linear`] or its twin for generation.
-pub(crate) type Product = fn(Tensor<2>, &Tensor<2>, Option<&Tensor<1>>) -> Tensor<2>;
+/// [`ops::through`] or its twin for generation.
+pub(crate) type Product = fn(Tensor<2>, Weight<'_>, Option<&Tensor<1>>) -> Tensor<2>;
 
 /// Puts rows through a projection and its branch; `product` is for one without a branch.
 pub(crate) fn linear(
@@ -129,24 +164,66 @@ pub(crate) fn linear(
     linear: &Linear,
     product: Product,
 ) -> Tensor<2> {
-    let (x, weight) = (x.clone(), parameters[linear.weight].matrix());
+    let (x, weight) = (x.clone(), parameters[linear.weight].weight());
     let bias = linear.bias.map(|at| parameters[at].vector());
     match linear.lora {
-        Some(Lora { a, b, scale }) => {
-            let (a, b) = (parameters[a].matrix(), parameters[b].matrix());
-            ops::lora_linear(x, weight, bias, a, b, scale)
+        Some(lora) => {
+            let branch = Branch {
+                a: parameters[lora.a].matrix(),
+                b: parameters[lora.b].matrix(),
+                scale: lora.scale,
+                dropout: lora.dropout,
+            };
+            ops::lora_linear(x, weight, bias, branch)
         }
         None => product(x, weight, bias),
     }
 }
 
-/// The names and shapes of a model's parameters, in order.
+/// A parameter before it has values.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// Its name in Hugging Face's files.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// Whether it is the weight of a projection, which can rest in few bytes.
+    pub(crate) is_projection: bool,
+}
+
+/// Reads a model folder's parameters, each in portions straight into the form in which it rests:
+/// projections as asked for, all others in f32, as are those when f32 is asked for.
+pub(crate) fn load(
+    folder: &Path,
+    plan: &[Planned],
+    at_rest: AtRest,
+) -> Result<BTreeMap<String, Value>> {
+    let pairs = plan.iter().map(|p| (p.name.as_str(), p.shape.as_slice()));
+    let sources = weights::locate(folder, pairs)?;
+    let of = |(planned, source): (&Planned, &Source)| -> Result<(String, Value)> {
+        let value = match planned.shape[..] {
+            [size_out, size_in] if planned.is_projection && at_rest != AtRest::F32 => {
+                let mut freezing = Freezing::new([size_out, size_in], at_rest);
+                source.read(|portion| freezing.push(portion))?;
+                Value::Frozen(Arc::new(freezing.finish()))
+            }
+            _ => Value::new(source.array()?, &device()),
+        };
+        Ok((planned.name.clone(), value))
+    };
+    plan.par_iter().zip(&sources).map(of).collect()
+}
+
+/// A model's parameters before they have values, in order.
 #[derive(Default)]
-pub(crate) struct Plan(pub(crate) Vec<(String, Vec<usize>)>);
+pub(crate) struct Plan(pub(crate) Vec<Planned>);
 
 impl Plan {
     pub(crate) fn add(&mut self, name: String, shape: Vec<usize>) -> usize {
-        self.0.push((name, shape));
+        self.0.push(Planned {
+            name,
+            shape,
+            is_projection: false,
+        });
         self.0.len() - 1
     }
 
@@ -158,6 +235,7 @@ impl Plan {
         has_bias: bool,
     ) -> Linear {
         let weight = self.add(format!("{path}.weight"), vec![out, input]);
+        self.0[weight].is_projection = true;
         let bias = has_bias.then(|| self.add(format!("{path}.bias"), vec![out]));
         Linear {
             weight,
@@ -166,15 +244,13 @@ impl Plan {
         }
     }
 
-    /// The parameters, from arrays of all planned names.
-    pub(crate) fn parameters(self, mut arrays: BTreeMap<String, Array>) -> Vec<Parameter> {
-        let device = device();
-        let of = |(name, _): (String, Vec<usize>)| {
-            let array = arrays.remove(&name);
-            let array = array.expect("every planned tensor was given");
+    /// The parameters, from values of all planned names.
+    pub(crate) fn parameters(self, mut values: BTreeMap<String, Value>) -> Vec<Parameter> {
+        let of = |planned: Planned| {
+            let value = values.remove(&planned.name);
             Parameter {
-                value: Value::new(array, &device),
-                name,
+                value: value.expect("every planned tensor was given"),
+                name: planned.name,
                 is_trained: false,
             }
         };

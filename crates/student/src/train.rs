@@ -4,11 +4,14 @@
 //! every trained tensor receives a gradient, and stops where a number is not finite.
 //! It can be stopped at every step, killed at every moment, and goes on bit for bit.
 
+mod resting;
+
 use std::path::Path;
 
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
+use stillhouse_core::random::hash;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
@@ -17,11 +20,11 @@ use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
 use crate::loss::{loss_and_gradient, mean_loss};
 use crate::model::Model;
-use crate::ops::{self, AdamwStep};
+use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
 use crate::options::count;
-pub use crate::options::{Method, Precision, TrainOptions};
+pub use crate::options::{Base, Method, Precision, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -152,18 +155,30 @@ impl<'a> Training<'a> {
         match options.method {
             Method::Full => {
                 model = model.merged();
+                if let Some(parameter) = resting::weights(&model).next() {
+                    let what = format!(
+                        "{} rests in few bytes and cannot be trained; load the model in f32",
+                        parameter.name
+                    );
+                    return Err(Error::option("student.train.method", what));
+                }
                 for parameter in model.network.parameters_mut() {
                     parameter.is_trained = true;
                 }
             }
-            Method::Lora if model.lora.is_some() => {
-                let text = "training goes on with the model's own adapter".to_owned();
-                tell(observe, Event::Note { text })?;
-            }
-            Method::Lora => {
-                adapter::attach(&mut model.network, &options.lora, seed);
-                model.lora = Some(options.lora.clone());
-            }
+            Method::Lora => match &mut model.lora {
+                Some(lora) => {
+                    lora.dropout = options.lora.dropout;
+                    let text = format!(
+                        "training goes on with the model's own adapter: r {}, alpha {}",
+                        lora.r, lora.alpha
+                    );
+                    tell(observe, Event::Note { text })?;
+                }
+                none => {
+                    *none = Some(adapter::attach(&mut model.network, &options.lora, seed)?);
+                }
+            },
         }
         let sequences = data.train.iter().chain(&data.validation);
         let fingerprint =
@@ -257,9 +272,16 @@ impl<'a> Training<'a> {
     /// One update: forward and backward over its items, checks, clipping, `AdamW`.
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
-        let packed = batch::pack(self.items_of(step), options.micro_batch_tokens);
+        let (items, most) = (self.items_of(step), options.micro_batch_tokens);
+        // Where a draw of chance differs from row to row (dropout), items must be read apart.
+        let dropout = self.dropout(step);
+        let packed = if options.share_prompts && dropout.is_none() {
+            batch::pack(items, most)
+        } else {
+            batch::pack_apart(items, most)
+        };
         let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.network, &packed)
+            loss_and_gradient(&self.model.network, &packed, dropout)
         });
         if !loss.is_finite() {
             return Err(Error::NotFinite {
@@ -301,6 +323,15 @@ impl<'a> Training<'a> {
             tokens,
             supervised_tokens,
         })
+    }
+
+    /// What branches drop in one step: by the seed and the step, so that a training that goes on
+    /// drops the same.
+    fn dropout(&self, step: usize) -> Option<Dropout> {
+        let rate = self.options.lora.dropout as f32;
+        let key = || hash(format!("dropout in step {step}").as_bytes(), self.seed);
+        let is_on = self.options.method == Method::Lora && rate > 0.0;
+        is_on.then(|| Dropout { rate, key: key() })
     }
 
     /// Every trained tensor must receive a finite gradient, and in the first step one that is not
@@ -459,6 +490,9 @@ impl<'a> Training<'a> {
             self.options.precision.name_here(),
         );
         tell(observe, Event::Note { text })?;
+        if let Some(text) = resting::note(&self.model) {
+            tell(observe, Event::Note { text })?;
+        }
         let text = format!(
             "one item, its trained tokens between « and »: {}",
             self.marked(&self.data.train[0])
@@ -528,6 +562,9 @@ impl<'a> Training<'a> {
         }
         fs::remove(&self.folder.join(other))?;
         fs::rename(&part, &self.folder.join(name))?;
+        if self.options.method == Method::Lora && self.options.merge {
+            self.save_merged(other, observe)?;
+        }
         self.log.sync()?;
         checkpoint::remove(self.folder)?;
         tell(

@@ -5,13 +5,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
 use stillhouse_core::fs;
 
 use crate::error::{Error, Result};
+
+mod source;
+
+pub(crate) use source::{Source, locate};
 
 /// The values of one tensor, row by row, with its shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,49 +50,12 @@ impl Array {
 ///
 /// Everything that is missing or has another shape is listed in one error.
 pub fn load(folder: &Path, expected: &[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>> {
-    let mut wanted: BTreeMap<&str, &[usize]> = expected
-        .iter()
-        .map(|(n, s)| (n.as_str(), s.as_slice()))
-        .collect();
-    let mut wrong = Vec::new();
-    let mut arrays = BTreeMap::new();
-    for path in files(folder)? {
-        let bytes = fs::read(&path)?;
-        let file = parse(&path, &bytes)?;
-        for (name, view) in file.iter() {
-            let Some(shape) = wanted.get(name) else {
-                continue;
-            };
-            if view.shape() != *shape {
-                wrong.push(format!(
-                    "{name} has shape {:?}, expected {shape:?}",
-                    view.shape()
-                ));
-                wanted.remove(name);
-                continue;
-            }
-            arrays.insert(name.to_owned(), widen(&path, name, &view)?);
-            wanted.remove(name);
-        }
-    }
-    wrong.extend(
-        wanted
-            .into_iter()
-            .map(|(name, shape)| format!("{name} {shape:?} is missing")),
-    );
-    if wrong.is_empty() {
-        return Ok(arrays);
-    }
-    wrong.sort();
-    let n = wrong.len();
-    Err(Error::folder(
-        folder,
-        format!(
-            "{n} of {} tensors do not fit config.json: {}",
-            expected.len(),
-            wrong.join("; ")
-        ),
-    ))
+    let pairs = expected.iter().map(|(n, s)| (n.as_str(), s.as_slice()));
+    let sources = locate(folder, pairs)?;
+    let named = expected.iter().zip(sources);
+    named
+        .map(|((name, _), source)| Ok((name.clone(), source.array()?)))
+        .collect()
 }
 
 /// Whether a model folder holds a tensor of this name; reads no values.
@@ -232,33 +198,13 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
 }
 
 fn widen(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
-    let bytes = view.data();
-    let values = match view.dtype() {
-        Dtype::F32 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect(),
-        Dtype::F16 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f16::from_le_bytes(*b).to_f32())
-            .collect(),
-        Dtype::BF16 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| bf16::from_le_bytes(*b).to_f32())
-            .collect(),
-        other => {
-            return Err(Error::folder(
-                path,
-                format!("{name} is stored as {other:?}; supported: F32, F16, BF16"),
-            ));
-        }
-    };
+    let dtype = view.dtype();
+    if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        let what = format!("{name} is stored as {dtype:?}; supported: F32, F16, BF16");
+        return Err(Error::folder(path, what));
+    }
+    let mut values = Vec::new();
+    source::widen(dtype, view.data(), &mut values);
     Ok(Array {
         shape: view.shape().to_vec(),
         values,
@@ -267,6 +213,8 @@ fn widen(path: &Path, name: &str, view: &TensorView<'_>) -> Result<Array> {
 
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
     use super::*;
 
     fn named(names: &[(&str, &[usize])]) -> Vec<(String, Vec<usize>)> {
@@ -363,6 +311,27 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("not a whole safetensors file"), "{error}");
+    }
+
+    #[test]
+    fn a_type_that_is_not_read_is_named_before_anything_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = [0u8; 24];
+        let views = [("a", Dtype::I8, 24), ("b", Dtype::F64, 3)].map(|(name, dtype, n)| {
+            let view = TensorView::new(dtype, vec![n], &bytes).unwrap();
+            (name, view)
+        });
+        let file = safetensors::serialize(views, None).unwrap();
+        fs::write(&folder.path().join("model.safetensors"), file).unwrap();
+        let wanted = named(&[("a", &[24]), ("b", &[3])]);
+        let error = load(folder.path(), &wanted).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "2 of 2 tensors do not fit config.json: a is stored as I8; supported: F32, F16, \
+                 BF16; b is stored as F64; supported: F32, F16, BF16"
+            ),
+            "{error}"
+        );
     }
 
     #[test]

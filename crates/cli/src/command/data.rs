@@ -19,6 +19,7 @@ pub(crate) fn run(args: &DataArgs) -> anyhow::Result<()> {
         clock: &clock,
         hub: &hub,
         vars: &|name| std::env::var(name).ok(),
+        available_memory: super::run::available_memory(),
     };
     let mut observe = |event: Event| {
         if let Event::Note { text } | Event::Warning { text } = event {

@@ -7,3 +7,4 @@ pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod pull;
 pub(crate) mod run;
+pub(crate) mod score;

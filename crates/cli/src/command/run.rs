@@ -31,6 +31,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         clock: &clock,
         hub: &hub,
         vars: &|name| std::env::var(name).ok(),
+        available_memory: available_memory(),
     };
 
     if args.dry_run {
@@ -64,4 +65,19 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
 /// Where models are looked up, as the environment says.
 pub(crate) fn hub_options() -> HubOptions {
     HubOptions::from_vars(|name| std::env::var(name).ok())
+}
+
+/// The memory that this machine can still give, where it says so.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the system's own account, no file of a run"
+)]
+pub(crate) fn available_memory() -> Option<u64> {
+    let account = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = account.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    // A container may be given less than the machine has.
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok());
+    Some((kilobytes * 1024).min(limit.unwrap_or(u64::MAX)))
 }

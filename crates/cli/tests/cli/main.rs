@@ -10,6 +10,7 @@ mod common;
 mod data;
 mod evaluate;
 mod face;
+mod score;
 #[path = "../../../teacher/tests/server/mod.rs"]
 mod server;
 mod teacher;

@@ -202,7 +202,7 @@ fn vote_of(samples: &[Prediction]) -> (Vec<Prediction>, Votes) {
 fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
     let folder = job.path(trained_name(job));
     match job.config.student.train.method {
-        Method::Lora => Ok(base.with_adapter(&folder)?),
+        Method::Lora => Ok(base.without_adapter().with_adapter(&folder)?),
         Method::Full => {
             let mut model = Model::load(&folder)?;
             model.limit_context(base.context_tokens());
@@ -281,6 +281,9 @@ fn answer(
         let prompts = prompts(job, *task, &open, model)?;
         let texts: Vec<String> = prompts.iter().map(|p| p.text.clone()).collect();
         let mut keep = |index: usize, completion: Completion| {
+            if completion.sample > 0 {
+                return Ok(());
+            }
             let text = &completion.text;
             let (mut label, explanation, mut outcome) =
                 job.template.parse_for(*task, text, &labels);

@@ -8,11 +8,12 @@ use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::record::{Choice, Example, Rationale, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
 use stillhouse_core::{Error as CoreError, jsonl};
-use stillhouse_student::train::train;
+use stillhouse_student::train::{Method, train};
 use stillhouse_student::{Item, Model};
 
 use crate::error::Result;
 use crate::job::{self, Job};
+use crate::memory;
 use crate::stage::{generate, options, trained_name};
 
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
@@ -73,12 +74,18 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "validation_loss": trained.validation_loss,
         "precision": trained.precision,
         "items": { "train": items.train.len(), "validation": items.validation.len() },
+        "memory": memory::estimate(job, observe)?,
         "evidence_dropped": items.evidence_dropped,
         "too_long": items.too_long,
     });
+    let mut names = vec![trained_name(job), "steps.jsonl"];
+    let options = &job.config.student.train;
+    if options.method == Method::Lora && options.merge {
+        names.push("model");
+    }
     Ok(Outputs {
         facts,
-        ..Outputs::of([trained_name(job), "steps.jsonl"])
+        ..Outputs::of(names)
     })
 }
 

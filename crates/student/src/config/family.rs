@@ -6,6 +6,10 @@ use crate::ops::Activation;
 
 /// A family: what its tensors are called and how they follow one another.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing that a family has or lacks"
+)]
 pub(crate) struct Family {
     /// As `architectures` in `config.json` names it.
     pub(crate) architecture: &'static str,

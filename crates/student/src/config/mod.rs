@@ -148,13 +148,12 @@ impl Config {
             let is_missing = json.get(key).is_none();
             json[key].as_f64().or(default.filter(|_| is_missing))
         };
-        const HEAD_CAP: &str = "final_logit_softcapping";
         let (attention_soft_cap, head_soft_cap) = match family.soft_caps {
             SoftCaps::None => (None, None),
-            SoftCaps::Head => (None, cap(HEAD_CAP, None)),
+            SoftCaps::Head => (None, cap("final_logit_softcapping", None)),
             SoftCaps::Both(attention, head) => (
                 cap("attn_logit_softcapping", Some(attention)),
-                cap(HEAD_CAP, Some(head)),
+                cap("final_logit_softcapping", Some(head)),
             ),
         };
         Ok(Self {
@@ -226,11 +225,15 @@ impl Fields<'_> {
     }
 
     fn refuse_unsupported(&self) -> Result<()> {
-        if !self.json["quantization_config"].is_null() {
-            return Err(self.wrong(
-                "quantization_config",
-                "quantised weights; supported: f32, f16, bf16",
-            ));
+        let quantised = &self.json["quantization_config"];
+        if !quantised.is_null() {
+            let what = format!(
+                "weights quantised by {} are not read; take the model that they were made from, in f32, f16 or bf16, and student.train.base = \"nf4\"",
+                quantised["quant_method"]
+                    .as_str()
+                    .unwrap_or("another program")
+            );
+            return Err(self.wrong("quantization_config", &what));
         }
         if self.flag("use_bidirectional_attention", false) {
             return Err(self.wrong(
@@ -478,7 +481,7 @@ mod tests {
         };
         assert_eq!((qwen.biases, qwen.head_size), (biases, 8));
         let phi = of("PhiForCausalLM", |j| {
-            j["partial_rotary_factor"] = json!(0.25)
+            j["partial_rotary_factor"] = json!(0.25);
         });
         assert_eq!(
             (phi.ropes[0].size, phi.activation),

@@ -143,7 +143,7 @@ impl Rope {
                     (low, high) = (low.floor(), high.ceil());
                 }
                 let (low, high) = (low.max(0.0), high.min(size - 1.0));
-                let width = if low == high { 0.001 } else { high - low };
+                let width = (high - low).max(0.001);
                 let kept = 1.0 - ((pair as f64 - low) / width).clamp(0.0, 1.0);
                 (1.0 - kept) * frequency / factor + kept * frequency
             }
@@ -173,7 +173,10 @@ impl Rope {
             .iter()
             .find_map(|json| json["partial_rotary_factor"].as_f64())
             .unwrap_or(place.share);
-        let size = (place.head_size as f64 * share) as usize;
+        let turning = place.head_size as f64 * share;
+        let mut sizes = (0..=place.head_size).rev();
+        let size = sizes.find(|size| *size as f64 <= turning);
+        let size = size.unwrap_or(0);
         if size == 0 || !size.is_multiple_of(2) || size > place.head_size {
             let key = if size == place.head_size {
                 "head_dim"
@@ -331,7 +334,10 @@ mod tests {
 
     #[test]
     fn every_stretch_equals_that_of_transformers() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/decoders/ropes.json");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../fixtures/decoders/ropes.json"
+        );
         let cases: Value = fs::read_json(Path::new(path)).unwrap();
         for case in cases.as_array().unwrap() {
             let json = serde_json::json!({"max_position_embeddings": 256});
@@ -355,7 +361,10 @@ mod tests {
                 assert!(difference < 1e-6, "{rope:?}: {found}, expected {expected}");
             }
             let magnitude = case["magnitude"].as_f64().unwrap();
-            assert!((f64::from(rope.magnitude()) - magnitude).abs() < 1e-6, "{rope:?}");
+            assert!(
+                (f64::from(rope.magnitude()) - magnitude).abs() < 1e-6,
+                "{rope:?}"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs a CPU kernel, with its own backward, as one node of burn's graph.
 //!
-//! An operation is a struct that implements [`CpuOp`]; `apply1` to `apply3` run it on tensors.
+//! An operation is a struct that implements [`CpuOp`]; `apply1` to `apply4` run it on tensors.
 //! burn asks for a backend extension, which is what the two traits and the two `impl` blocks below are.
 
 use std::fmt::{self, Debug, Formatter};
@@ -51,6 +51,14 @@ pub(super) trait CpuKernels: Backend {
         c: FloatTensor<Self>,
         op: O,
     ) -> FloatTensor<Self>;
+    /// Runs an operation over four inputs.
+    fn apply4<O: CpuOp<4>>(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        op: O,
+    ) -> FloatTensor<Self>;
 }
 
 impl CpuKernels for Flex {
@@ -64,6 +72,16 @@ impl CpuKernels for Flex {
 
     fn apply3<O: CpuOp<3>>(a: FlexTensor, b: FlexTensor, c: FlexTensor, op: O) -> FlexTensor {
         compute([a, b, c], &op)
+    }
+
+    fn apply4<O: CpuOp<4>>(
+        a: FlexTensor,
+        b: FlexTensor,
+        c: FlexTensor,
+        d: FlexTensor,
+        op: O,
+    ) -> FlexTensor {
+        compute([a, b, c, d], &op)
     }
 }
 
@@ -83,6 +101,16 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
         op: O,
     ) -> FloatTensor<Self> {
         record::<O, C, 3>([a, b, c], &op)
+    }
+
+    fn apply4<O: CpuOp<4>>(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        op: O,
+    ) -> FloatTensor<Self> {
+        record::<O, C, 4>([a, b, c, d], &op)
     }
 }
 
@@ -169,6 +197,25 @@ pub(super) fn apply2<const A: usize, const B: usize, const D: usize>(
 ) -> Tensor<D> {
     let (a, b) = (a.into_dispatch(), b.into_dispatch());
     Tensor::from_dispatch(Dispatch::apply2(a, b, op))
+}
+
+/// Runs an operation over four tensors.
+pub(super) fn apply4<
+    const A: usize,
+    const B: usize,
+    const C: usize,
+    const E: usize,
+    const D: usize,
+>(
+    a: Tensor<A>,
+    b: Tensor<B>,
+    c: Tensor<C>,
+    e: Tensor<E>,
+    op: impl CpuOp<4>,
+) -> Tensor<D> {
+    let (a, b) = (a.into_dispatch(), b.into_dispatch());
+    let (c, e) = (c.into_dispatch(), e.into_dispatch());
+    Tensor::from_dispatch(Dispatch::apply4(a, b, c, e, op))
 }
 
 /// Runs an operation over three tensors.

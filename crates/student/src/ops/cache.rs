@@ -13,6 +13,8 @@ pub struct KvCache {
     shape: Heads,
     /// `[layer][slot]`
     layers: Vec<Vec<Past>>,
+    /// What each slot was noted to have read.
+    tokens: Vec<Vec<u32>>,
 }
 
 impl KvCache {
@@ -22,6 +24,7 @@ impl KvCache {
         Self {
             shape,
             layers: vec![vec![Past::default(); n_slots]; n_layers],
+            tokens: vec![Vec::new(); n_slots],
         }
     }
 
@@ -33,11 +36,23 @@ impl KvCache {
             .map_or(0, |slots| slots[slot].keys.len() / self.shape.kv_size())
     }
 
+    /// Notes what a slot reads, for those who may have to read it again.
+    pub fn note(&mut self, slot: usize, tokens: &[u32]) {
+        self.tokens[slot].extend(tokens);
+    }
+
+    /// All that was noted of a slot.
+    #[must_use]
+    pub fn noted(&self, slot: usize) -> &[u32] {
+        &self.tokens[slot]
+    }
+
     /// Makes one slot hold what another holds, for several continuations of one prompt.
     pub fn copy_slot(&mut self, from: usize, to: usize) {
         for slots in &mut self.layers {
             slots[to] = slots[from].clone();
         }
+        self.tokens[to] = self.tokens[from].clone();
     }
 
     /// Empties one slot and frees its memory.
@@ -45,6 +60,7 @@ impl KvCache {
         for slots in &mut self.layers {
             slots[slot] = Past::default();
         }
+        self.tokens[slot] = Vec::new();
     }
 }
 

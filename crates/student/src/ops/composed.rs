@@ -6,7 +6,8 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::{
-    Activation, AdamwStep, Attention, Head, Layout, Loss, Moments, Pairs, RelativeBias, Rope,
+    Activation, AdamwStep, Attention, Branch, Head, Layout, Loss, Moments, Pairs, RelativeBias,
+    Rope, Scored, Weight,
 };
 
 /// See [`linear`](super::linear()).
@@ -23,14 +24,18 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
-    a: &Tensor<2>,
-    b: &Tensor<2>,
-    scale: f32,
+    branch: Branch<'_>,
 ) -> Tensor<2> {
-    let low = x.clone().matmul(a.clone().transpose());
-    linear(x, weight, bias) + low.matmul(b.clone().transpose()) * scale
+    let read = branch.dropout.map_or(x.clone(), |dropout| {
+        let mut mask = vec![1.0; x.shape().num_elements()];
+        dropout.apply(&mut mask, x.dims()[1]);
+        x.clone() * Tensor::from_data(TensorData::new(mask, x.dims()), &x.device())
+    });
+    let low = read.matmul(branch.a.clone().transpose());
+    let weight = weight.to_tensor(&x.device());
+    linear(x, &weight, bias) + low.matmul(branch.b.clone().transpose()) * branch.scale
 }
 
 /// See [`rms_norm`](super::rms_norm()).
@@ -186,19 +191,12 @@ pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights:
     }
 }
 
-/// See [`head_log_likelihood`](super::head_log_likelihood()).
+/// See [`head_scores`](super::head_scores()).
 #[must_use]
-pub fn head_log_likelihood(
-    x: Tensor<2>,
-    head: Head<'_>,
-    targets: &[Option<u32>],
-) -> Vec<Option<f32>> {
-    let rows: Vec<usize> = (0..targets.len())
-        .filter(|&row| targets[row].is_some())
-        .collect();
-    let mut values = vec![None; targets.len()];
-    if rows.is_empty() {
-        return values;
+#[expect(clippy::needless_pass_by_value, reason = "as the fused one")]
+pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
+    if targets.is_empty() {
+        return Vec::new();
     }
     let bias = head.bias.map(|bias| bias.clone().inner());
     let head = Head {
@@ -206,12 +204,27 @@ pub fn head_log_likelihood(
         bias: bias.as_ref(),
         ..head
     };
-    let found = target_log_probability(x.inner(), head, targets, &rows);
+    let x = x.inner();
+    let rows = index(targets.iter().map(|(row, _)| *row), &x.device());
+    let tokens = targets.iter().map(|(_, token)| *token as usize);
+    let tokens = index(tokens, &x.device()).unsqueeze_dim::<2>(1);
+    let logits = head_logits(x.select(0, rows), head);
+    let own = logits
+        .clone()
+        .gather(1, tokens.clone())
+        .expand(logits.dims());
+    let ranks = logits.clone().greater(own).int().sum_dim(1).into_data();
+    let found = activation::log_softmax(logits, 1).gather(1, tokens);
     let found = found.into_data().convert::<f32>();
-    for (row, value) in rows.into_iter().zip(found.iter::<f32>()) {
-        values[row] = Some(value);
-    }
-    values
+    let scored = |(log_probability, n_above): (f32, u32)| Scored {
+        log_probability,
+        rank: 1 + n_above,
+    };
+    found
+        .iter::<f32>()
+        .zip(ranks.iter::<u32>())
+        .map(scored)
+        .collect()
 }
 
 /// The log-probability of the target at each of `rows`, all of which have one.

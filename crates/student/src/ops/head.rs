@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+pub use stillhouse_kernels::head::Scored;
 use stillhouse_kernels::head::{self, Gradients, Input};
 
 use super::bridge::{
@@ -127,21 +128,18 @@ fn capped(logits: Tensor<2>, soft_cap: Option<f32>) -> Tensor<2> {
     Tensor::from_primitive::<Flex>(logits)
 }
 
-/// The log-probability, in nats, of each target under the head's logits, without gradient.
+/// What the head thinks of tokens, each given as the row of `x` that foretells it and its id, without gradient.
+///
+/// Of a row that foretells several tokens, each is scored by itself.
 ///
 /// # Panics
-/// If there is not one target per row, or a target lies outside the vocabulary.
+/// If a row or a token lies outside `x` or the vocabulary.
 #[must_use]
-pub fn head_log_likelihood(
-    x: Tensor<2>,
-    head: Head<'_>,
-    targets: &[Option<u32>],
-) -> Vec<Option<f32>> {
-    assert_eq!(x.dims()[0], targets.len(), "one target per row");
+pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
     if !is_cpu(&x) {
-        return composed::head_log_likelihood(x, head, targets);
+        return composed::head_scores(x, head, targets);
     }
-    let (rows, wanted) = supervised(targets);
+    let (rows, wanted): (Vec<usize>, Vec<u32>) = targets.iter().copied().unzip();
     let (x, weight) = (storage(x), storage(head.weight.clone()));
     let bias = head.bias.map(|bias| storage(bias.clone()));
     let chosen = chosen_rows(&x, &rows);
@@ -153,14 +151,12 @@ pub fn head_log_likelihood(
         targets: &wanted,
         precision: precision::current(),
     };
-    let mut found = vec![0.0; rows.len()];
-    head::log_likelihood(input, &mut found);
+    let mut found = vec![Scored::default(); rows.len()];
+    let mut logits = pool::take(input.logits_at_a_time());
+    head::score(input, &mut found, &mut logits);
+    pool::keep(logits);
     pool::keep(chosen);
-    let mut values = vec![None; targets.len()];
-    for (row, value) in rows.into_iter().zip(found) {
-        values[row] = Some(value);
-    }
-    values
+    found
 }
 
 /// The rows that have a target, and their targets.

@@ -5,7 +5,21 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{composed, pool, precision};
+use super::frozen::{Held, Weight};
+use super::{Dropout, composed, pool, precision};
+
+/// A trained branch of low rank beside a frozen weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch<'a> {
+    /// `[rank, in]`
+    pub a: &'a Tensor<2>,
+    /// `[out, rank]`
+    pub b: &'a Tensor<2>,
+    /// What the branch is multiplied by.
+    pub scale: f32,
+    /// What is dropped of the branch's input; the frozen weight reads all of it.
+    pub dropout: Option<Dropout>,
+}
 
 /// `x W' + bias`: `[n, in]` -> `[n, out]`.
 #[must_use]
@@ -19,31 +33,30 @@ pub fn linear(x: Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Ten
     }
 }
 
-/// A frozen linear with a trained branch of low rank: `x W' + bias + scale (x A') B'`.
+/// A frozen linear with a trained branch of low rank: `x W' + bias + scale (dropped(x) A') B'`.
 ///
-/// `weight [out, in]` and `bias [out]` get no gradient; `a` is `[rank, in]`, `b` is `[out, rank]`.
+/// `weight [out, in]` and `bias [out]` get no gradient.
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: &Tensor<2>,
+    weight: Weight<'_>,
     bias: Option<&Tensor<1>>,
-    a: &Tensor<2>,
-    b: &Tensor<2>,
-    scale: f32,
+    branch: Branch<'_>,
 ) -> Tensor<2> {
     if !is_cpu(&x) {
-        return composed::lora_linear(x, weight, bias, a, b, scale);
+        return composed::lora_linear(x, weight, bias, branch);
     }
     let op = LoraLinear {
-        weight: storage(weight.clone()),
+        weight: Held::of(weight),
         bias: bias.map(|bias| storage(bias.clone())),
-        scale,
+        scale: branch.scale,
+        dropout: branch.dropout,
     };
-    apply3(x, a.clone(), b.clone(), op)
+    apply3(x, branch.a.clone(), branch.b.clone(), op)
 }
 
 /// `x W' + bias` into fresh memory.
-fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
+pub(super) fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
     let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
     let mut y = pool::take(n * size_out);
     let put = match bias {
@@ -66,7 +79,7 @@ fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Ve
 }
 
 /// `scale a b`, in the precision that holds now.
-fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
+pub(super) fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, put: Put) {
     gemm::multiply_in(precision::current(), c, a, b, scale, put);
 }
 
@@ -148,21 +161,37 @@ impl CpuOp<3> for Linear {
 
 #[derive(Clone)]
 struct LoraLinear {
-    weight: FlexTensor,
+    weight: Held,
     bias: Option<FlexTensor>,
     scale: f32,
+    dropout: Option<Dropout>,
+}
+
+impl LoraLinear {
+    /// Does `work` with what the branch reads of `x [n, in]`.
+    fn with_input<R>(&self, x: &FlexTensor, work: impl FnOnce(Matrix<'_>) -> R) -> R {
+        let [n, size_in] = sizes(x);
+        let Some(dropout) = self.dropout else {
+            return work(Matrix::new(entries(x), n, size_in));
+        };
+        let mut dropped = pool::take(n * size_in);
+        dropped.copy_from_slice(entries(x));
+        dropout.apply(&mut dropped, size_in);
+        let result = work(Matrix::new(&dropped, n, size_in));
+        pool::keep(dropped);
+        result
+    }
 }
 
 impl CpuOp<3> for LoraLinear {
-    /// `scale x A'`, `[n, rank]`
+    /// `scale dropped(x) A'`, `[n, rank]`
     type Saved = Vec<f32>;
 
     fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
         let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
-        let x_matrix = Matrix::new(entries(x), n, size_in);
         let a = Matrix::new(entries(a), rank, size_in);
-        let low = fresh(x_matrix, a.t(), [n, rank], self.scale);
-        let mut y = product(x, &self.weight, self.bias.as_ref());
+        let low = self.with_input(x, |x| fresh(x, a.t(), [n, rank], self.scale));
+        let mut y = self.weight.product(x, self.bias.as_ref());
         multiply(
             MatrixMut::new(&mut y, n, size_out),
             Matrix::new(&low, n, rank),
@@ -186,20 +215,17 @@ impl CpuOp<3> for LoraLinear {
         let d_low = fresh(g, b_matrix, [n, rank], self.scale);
         let d_low_matrix = Matrix::new(&d_low, n, rank);
         let dx = needed[0].then(|| {
-            let weight = Matrix::new(entries(&self.weight), size_out, size_in);
-            let mut dx = fresh(g, weight, [n, size_in], 1.0);
-            multiply(
-                MatrixMut::new(&mut dx, n, size_in),
-                d_low_matrix,
-                Matrix::new(entries(a), rank, size_in),
-                1.0,
-                Put::Onto,
-            );
+            let a = Matrix::new(entries(a), rank, size_in);
+            let mut dx = fresh(d_low_matrix, a, [n, size_in], 1.0);
+            if let Some(dropout) = self.dropout {
+                dropout.apply(&mut dx, size_in);
+            }
+            self.weight.product_back(grad, &mut dx, Put::Onto);
             like(dx, x)
         });
         let da = needed[1].then(|| {
-            let x = Matrix::new(entries(x), n, size_in);
-            like(fresh(d_low_matrix.t(), x, [rank, size_in], 1.0), a)
+            let da = self.with_input(x, |x| fresh(d_low_matrix.t(), x, [rank, size_in], 1.0));
+            like(da, a)
         });
         let db = needed[2].then(|| {
             let low = Matrix::new(&low, n, rank);

@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+use stillhouse_kernels::relative::{self, Bias, Gradients, Input};
 
-use super::{Layout, composed};
+use super::bridge::{CpuOp, apply3, apply4, entries, is_cpu, like, sizes};
+use super::{Layout, composed, pool};
 
 /// Which rows of keys the queries of each sequence look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,5 +125,205 @@ pub fn relative_attention(
     pairs: &Pairs,
     heads: usize,
 ) -> Tensor<2> {
-    composed::relative_attention(q, k, v, bias, pairs, heads)
+    if !is_cpu(&q) {
+        return composed::relative_attention(q, k, v, bias, pairs, heads);
+    }
+    let fused = Fused {
+        pairs: pairs.rows.clone(),
+        is_causal: pairs.is_causal,
+        heads,
+        before: 0,
+        buckets: Arc::new([]),
+    };
+    let Some(RelativeBias { table, buckets }) = bias else {
+        return apply3(q, k, v, fused);
+    };
+    let before = pairs.rows.iter().map(|(rows, _)| rows.len()).max();
+    let after = pairs.rows.iter().map(|(_, keys)| keys.len()).max();
+    let (before, after) = (before.unwrap_or(0) as isize, after.unwrap_or(0) as isize);
+    let by_distance = (-before..after).map(|distance| buckets.of(distance) as u32);
+    let fused = Fused {
+        before: before.unsigned_abs(),
+        buckets: by_distance.collect(),
+        ..fused
+    };
+    apply4(q, k, v, table.clone(), fused)
+}
+
+#[derive(Clone)]
+struct Fused {
+    pairs: Arc<[(Range<usize>, Range<usize>)]>,
+    is_causal: bool,
+    heads: usize,
+    /// The bucket of each distance, that of `-before` first.
+    before: usize,
+    buckets: Arc<[u32]>,
+}
+
+impl Fused {
+    fn input<'a>(
+        &'a self,
+        [q, k, v]: [&'a FlexTensor; 3],
+        table: Option<&'a FlexTensor>,
+    ) -> Input<'a> {
+        let [_, width] = sizes(q);
+        Input {
+            q: entries(q),
+            k: entries(k),
+            v: entries(v),
+            bias: table.map(|table| Bias {
+                table: entries(table),
+                buckets: &self.buckets,
+                before: self.before,
+            }),
+            pairs: &self.pairs,
+            heads: self.heads,
+            head_size: width / self.heads,
+            is_causal: self.is_causal,
+        }
+    }
+
+    fn attend(&self, input: Input<'_>, q: &FlexTensor) -> (FlexTensor, Vec<f32>) {
+        let n = input.q.len();
+        let (mut y, mut log_sums) = (pool::take(n), vec![0.0; n / input.head_size]);
+        relative::attend(input, &mut y, &mut log_sums);
+        (like(y, q), log_sums)
+    }
+
+    /// The gradients of queries, keys and values; keys that nobody looks at have none.
+    fn backward(
+        input: Input<'_>,
+        inputs: [&FlexTensor; 3],
+        log_sums: &[f32],
+        grad: &FlexTensor,
+        table: Option<&mut [f32]>,
+    ) -> [Option<FlexTensor>; 3] {
+        let [mut q, mut k, mut v] = inputs.map(|t| pool::zeros(entries(t).len()));
+        let out = Gradients {
+            q: &mut q,
+            k: &mut k,
+            v: &mut v,
+            table,
+        };
+        relative::attend_backward(input, log_sums, entries(grad), out);
+        let [q_in, k_in, v_in] = inputs;
+        [(q, q_in), (k, k_in), (v, v_in)].map(|(values, of)| Some(like(values, of)))
+    }
+}
+
+impl CpuOp<3> for Fused {
+    /// The logarithms of the softmax's denominators, `[rows, heads]`.
+    type Saved = Vec<f32>;
+
+    fn forward(&self, inputs: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
+        self.attend(self.input(inputs, None), inputs[0])
+    }
+
+    fn backward(
+        &self,
+        inputs: [&FlexTensor; 3],
+        log_sums: Vec<f32>,
+        grad: &FlexTensor,
+        _: [bool; 3],
+    ) -> [Option<FlexTensor>; 3] {
+        Self::backward(self.input(inputs, None), inputs, &log_sums, grad, None)
+    }
+}
+
+impl CpuOp<4> for Fused {
+    /// As above.
+    type Saved = Vec<f32>;
+
+    fn forward(&self, [q, k, v, table]: [&FlexTensor; 4]) -> (FlexTensor, Vec<f32>) {
+        self.attend(self.input([q, k, v], Some(table)), q)
+    }
+
+    fn backward(
+        &self,
+        [q, k, v, table]: [&FlexTensor; 4],
+        log_sums: Vec<f32>,
+        grad: &FlexTensor,
+        needed: [bool; 4],
+    ) -> [Option<FlexTensor>; 4] {
+        let input = self.input([q, k, v], Some(table));
+        let mut d_table = needed[3].then(|| vec![0.0; entries(table).len()]);
+        let found = Self::backward(input, [q, k, v], &log_sums, grad, d_table.as_deref_mut());
+        let [q, k, v] = found;
+        [q, k, v, d_table.map(|d| like(d, table))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    #[test]
+    fn the_fused_operation_and_its_gradients_are_those_of_the_composition() {
+        let (heads, size) = (3, 4);
+        let layout = Layout::new(&[5, 1, 70]);
+        let source = Layout::new(&[9, 66]);
+        let buckets = Buckets {
+            n: 8,
+            max_distance: 30,
+            is_bidirectional: true,
+        };
+        let causal = Buckets {
+            is_bidirectional: false,
+            ..buckets
+        };
+        check(heads, size, &Pairs::whole(&layout), Some(buckets));
+        check(heads, size, &Pairs::causal(&layout), Some(causal));
+        check(
+            heads,
+            size,
+            &Pairs::across(&layout, &source, &[1, 0, 1]),
+            None,
+        );
+    }
+
+    fn check(heads: usize, size: usize, pairs: &Pairs, buckets: Option<Buckets>) {
+        let device = Device::flex();
+        let random = |rows: usize, columns: usize| {
+            let tensor = Tensor::<2>::random([rows, columns], Distribution::Default, &device);
+            tensor.autodiff().require_grad()
+        };
+        let rows = |of: fn(&(Range<usize>, Range<usize>)) -> usize| {
+            pairs.rows.iter().map(of).max().unwrap()
+        };
+        let width = heads * size;
+        let q = random(rows(|pair| pair.0.end), width);
+        let (k, v) = (
+            random(rows(|pair| pair.1.end), width),
+            random(rows(|pair| pair.1.end), width),
+        );
+        let table = random(8, heads);
+        let weight = Tensor::<2>::random(q.dims(), Distribution::Default, &device).autodiff();
+        let run = |attend: fn(_, _, _, Option<RelativeBias<'_>>, &Pairs, usize) -> Tensor<2>| {
+            let bias = buckets.map(|buckets| RelativeBias {
+                table: &table,
+                buckets,
+            });
+            let y = attend(q.clone(), k.clone(), v.clone(), bias, pairs, heads);
+            let gradients = (y.clone() * weight.clone()).sum().backward();
+            let gradient = |t: &Tensor<2>| t.grad(&gradients).map(|g| g.into_data());
+            let inputs = [&q, &k, &v, &table].map(gradient);
+            (y.inner().into_data(), inputs)
+        };
+        let (y, gradients) = run(relative_attention);
+        let (expected_y, expected) = run(composed::relative_attention);
+        let close = |a: &burn::tensor::TensorData, b: &burn::tensor::TensorData| {
+            let pairs = a.iter::<f32>().zip(b.iter::<f32>());
+            let worst = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(worst < 2e-5, "{worst:e}");
+        };
+        close(&y, &expected_y);
+        for (found, expected) in gradients.iter().zip(&expected) {
+            match (found, expected) {
+                (Some(found), Some(expected)) => close(found, expected),
+                (None, None) => {}
+                _ => panic!("one of them has no gradient"),
+            }
+        }
+    }
 }

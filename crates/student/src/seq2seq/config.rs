@@ -8,20 +8,7 @@ use stillhouse_core::fs;
 
 use crate::error::{Error, Result};
 use crate::interface::Interface;
-use crate::ops::Buckets;
-
-/// The function between the two products of a feed-forward block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// `max(x, 0)`, the original's.
-    Relu,
-    /// `x` times the normal distribution's share below it, by a tanh; "gelu" behind a gate.
-    GeluTanh,
-    /// The same by the error function.
-    Gelu,
-    /// `x / (1 + exp(-x))`
-    Silu,
-}
+use crate::ops::{Activation, Buckets};
 
 /// The shape of an encoder-decoder of the T5 family.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) n_buckets: usize,
     /// From this distance on all relative positions share a bucket.
     pub(crate) max_distance: usize,
+    /// Between the two products of a feed-forward block; "gelu" behind a gate is the one by tanh.
     pub(crate) activation: Activation,
     /// Two products before the activation, one of which it gates (`wi_0`, `wi_1`).
     pub(crate) is_gated: bool,

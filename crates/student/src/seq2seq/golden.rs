@@ -9,7 +9,8 @@ use stillhouse_core::fs;
 use crate::batch::{LossOn, Packed};
 use crate::generate::{Completion, GenerateOptions, generate};
 use crate::golden::{
-    assert_close, case_in, check_greedy, check_training, difference, items, numbers, sequences,
+    Case, assert_close, case_in, check_greedy, check_training, difference, each_case_in, items,
+    numbers, sequences,
 };
 use crate::loss::mean_loss;
 use crate::model::Model;
@@ -20,10 +21,15 @@ use crate::weights::Array;
 
 const CASES: [&str; 2] = ["original", "flan"];
 
+/// Checks every case, and those of a folder made by `fixtures/t5-tiny/shapes.py`, if one is named.
+fn each_case(check: impl Fn(Case)) {
+    each_case_in("t5-tiny", &CASES, "STILLHOUSE_SEQ2SEQ_CASES", check);
+}
+
 #[test]
 fn tokens_and_logits_agree() {
-    for name in CASES {
-        let case = case_in("t5-tiny", name);
+    each_case(|case| {
+        let name = case.name.clone();
         let sequences = sequences(&case, LossOn::Completion);
         for (index, sequence) in sequences.iter().enumerate() {
             let targets: Vec<u32> = sequence.targets.iter().flatten().copied().collect();
@@ -44,50 +50,47 @@ fn tokens_and_logits_agree() {
         let logits = Array::of(&ops::head_logits(network.states(&packed), network.head()));
         let n = sequences[0].tokens.len() * logits.shape[1];
         let worst = difference(&logits.values[..n], &numbers(&case.json["logits"]));
-        assert!(worst < 1e-5, "{name}: {worst:e}");
-    }
+        assert!(worst < 1e-5 * case.slack as f32, "{name}: {worst:e}");
+    });
 }
 
 #[test]
 fn losses_agree_and_the_prompt_is_never_learnt() {
-    for name in CASES {
-        let case = case_in("t5-tiny", name);
+    each_case(|case| {
+        let name = case.name.clone();
         for loss_on in [LossOn::Completion, LossOn::All] {
             let sequences = sequences(&case, loss_on);
             let loss = mean_loss(&case.model.network, &sequences, 4096).unwrap();
-            assert_close(loss, &case.json["full"]["losses"][0], 1e-6, name);
+            assert_close(loss, &case.json["full"]["losses"][0], 1e-6, &name);
         }
-    }
+    });
 }
 
 #[test]
 fn every_gradient_and_three_steps_of_full_training_agree() {
-    for name in CASES {
-        let mut case = case_in("t5-tiny", name);
+    each_case(|mut case| {
         let parameters = case.model.network.parameters_mut();
         parameters.iter_mut().for_each(|p| p.is_trained = true);
         check_training(&mut case, "full", 4096);
-    }
+    });
 }
 
 #[test]
 fn every_gradient_and_three_steps_of_lora_agree() {
-    for name in CASES {
-        let mut case = case_in("t5-tiny", name);
+    each_case(|mut case| {
         let adapter = case.folder.join("adapter");
         case.model = case.model.with_adapter(&adapter).unwrap();
         check_training(&mut case, "lora", 1);
-    }
+    });
 }
 
 #[test]
 fn greedy_text_agrees_token_by_token() {
-    for name in CASES {
-        let case = case_in("t5-tiny", name);
+    each_case(|case| {
         check_greedy(&case, "plain", 1.0, None);
         check_greedy(&case, "penalised", 1.3, None);
         check_greedy(&case, "both", 1.3, Some(2));
-    }
+    });
 }
 
 #[test]
@@ -120,8 +123,7 @@ fn completions_of_one_prompt_read_it_once() {
 
 #[test]
 fn a_model_survives_saving_and_merging() {
-    for name in CASES {
-        let case = case_in("t5-tiny", name);
+    each_case(|case| {
         let adapted = case
             .model
             .clone()
@@ -134,14 +136,17 @@ fn a_model_survives_saving_and_merging() {
         let again = case.model.with_adapter(folder.path()).unwrap();
         assert_eq!(logits(&again), logits(&adapted));
         let worst = difference(&logits(&adapted.merged()), &logits(&adapted));
-        assert!(worst < 1e-5, "base + branch = merged: {worst:e}");
+        assert!(
+            worst < 1e-5 * case.slack as f32,
+            "base + branch = merged: {worst:e}"
+        );
         let whole = folder.path().join("whole");
         adapted.save(&whole).unwrap();
         assert_eq!(
             logits(&Model::load(&whole).unwrap()),
             logits(&adapted.merged())
         );
-    }
+    });
 }
 
 fn logits(model: &Model) -> Vec<f32> {

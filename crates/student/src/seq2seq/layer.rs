@@ -1,9 +1,8 @@
 //! One layer of either side: where its tensors stand, and what it does to rows.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::Config;
-use super::config::Activation;
 use crate::ops;
 use crate::parameter::{self, Linear, Parameter, Plan, Product};
 
@@ -117,8 +116,12 @@ impl Pass<'_> {
         } = &block.feed;
         let y = self.norm(x.clone(), *norm);
         let inner = match gate {
-            Some(gate) => self.activate(self.linear(&y, gate)) * self.linear(&y, up),
-            None => self.activate(self.linear(&y, up)),
+            Some(gate) => ops::gated(
+                self.config.activation,
+                self.linear(&y, gate),
+                self.linear(&y, up),
+            ),
+            None => ops::activate(self.config.activation, self.linear(&y, up)),
         };
         x + self.linear(&inner, down)
     }
@@ -130,18 +133,5 @@ impl Pass<'_> {
     pub(super) fn norm(&self, x: Tensor<2>, weight: usize) -> Tensor<2> {
         let epsilon = self.config.norm_epsilon as f32;
         ops::rms_norm(x, self.parameters[weight].vector(), epsilon, 0.0)
-    }
-
-    fn activate(&self, x: Tensor<2>) -> Tensor<2> {
-        match self.config.activation {
-            Activation::Relu => activation::relu(x),
-            Activation::Gelu => activation::gelu(x),
-            Activation::GeluTanh => {
-                let cubic = x.clone() + x.clone().powi_scalar(3) * 0.044_715;
-                let share = (cubic * (2.0 / std::f32::consts::PI).sqrt()).tanh();
-                x * (share + 1.0) * 0.5
-            }
-            Activation::Silu => activation::silu(x),
-        }
     }
 }

@@ -19,8 +19,7 @@ use layer::{Attention, Block, Pass};
 
 use crate::batch::Source;
 use crate::ops::{self, Head, Layout, Pairs, RelativeBias, SourceCache};
-use crate::parameter::{Linear, Parameter, Plan, Product};
-use crate::weights::Array;
+use crate::parameter::{Linear, Parameter, Plan, Planned, Product, Value};
 
 /// An encoder and a decoder with their parameters.
 #[derive(Clone, Debug)]
@@ -73,11 +72,11 @@ impl Stack {
 }
 
 impl EncoderDecoder {
-    /// Builds a network; `arrays` is asked for its parameters by their names and shapes.
+    /// Builds a network; `values` is asked for its parameters by their names and shapes.
     pub(crate) fn build<E>(
         config: Config,
         is_tied: bool,
-        arrays: impl FnOnce(&[(String, Vec<usize>)]) -> Result<BTreeMap<String, Array>, E>,
+        values: impl FnOnce(&[Planned]) -> Result<BTreeMap<String, Value>, E>,
     ) -> Result<Self, E> {
         let mut plan = Plan::default();
         let matrix = vec![config.vocabulary, config.hidden_size];
@@ -89,8 +88,8 @@ impl EncoderDecoder {
         } else {
             plan.add("lm_head.weight".to_owned(), matrix)
         };
-        let arrays = arrays(&plan.0)?;
-        let parameters = plan.parameters(arrays);
+        let values = values(&plan.0)?;
+        let parameters = plan.parameters(values);
         Ok(Self {
             config,
             parameters,
@@ -121,7 +120,7 @@ impl EncoderDecoder {
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed completions.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout, source: &Source) -> Tensor<2> {
-        let pass = self.pass(ops::linear);
+        let pass = self.pass(ops::through);
         let read = self.encode(pass, &source.tokens, &source.layout);
         let within = Pairs::causal(layout);
         let across = Pairs::across(layout, &source.layout, &source.of);
@@ -156,7 +155,7 @@ impl EncoderDecoder {
         slots: &[usize],
         cache: &mut SourceCache,
     ) {
-        let pass = self.pass(ops::linear);
+        let pass = self.pass(ops::through);
         let read = self.encode(pass, tokens, layout);
         for (layer, block) in self.decoder.blocks.iter().enumerate() {
             if let Some(Attention { k, v, .. }) = &block.cross {
@@ -174,7 +173,7 @@ impl EncoderDecoder {
         slots: &[usize],
         cache: &mut SourceCache,
     ) -> Tensor<2> {
-        let pass = self.pass(ops::linear_rows);
+        let pass = self.pass(ops::through_rows);
         let cache = RefCell::new(cache);
         let mut x = self.embed(tokens);
         for (layer, block) in self.decoder.blocks.iter().enumerate() {

@@ -29,10 +29,15 @@ const FILES: [&str; 8] = [
     "generation_config.json",
 ];
 
+/// A token that Gemma 3's tokenizer has and its models that read text alone lack.
+const ROWLESS: &str = "<image_soft_token>";
+
 /// A tokenizer with the files it came from.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// One more than the largest token.
+    n_tokens: usize,
     /// Put before every prompt.
     prefix: Vec<u32>,
     /// Name and content of each file, as they were read.
@@ -55,7 +60,7 @@ impl Tokenizer {
         } else {
             Value::Null
         };
-        let is_model = |(name, _): &(String, Vec<u8>)| name.ends_with(".model");
+        let is_model = |(name, _): &(String, Vec<u8>)| FILES[1..3].contains(&&name[..]);
         match files.first() {
             Some((name, _)) if name == "tokenizer.json" => {}
             Some(file) if is_model(file) => {
@@ -63,11 +68,8 @@ impl Tokenizer {
                 files.insert(0, ("tokenizer.json".to_owned(), json));
             }
             _ => {
-                let names = FILES[..3].join(", ");
-                return Err(Error::folder(
-                    folder,
-                    format!("no tokenizer: none of {names}"),
-                ));
+                let what = "no tokenizer.json, and no tokenizer.model or spiece.model in its place";
+                return Err(Error::folder(folder, what));
             }
         }
         let path = folder.join("tokenizer.json");
@@ -149,6 +151,7 @@ impl Tokenizer {
             .map(|(name, bytes)| (name.to_owned(), bytes))
             .collect();
         Ok(Self {
+            n_tokens: n_tokens(&inner),
             inner,
             prefix: vec![1],
             files,
@@ -162,18 +165,20 @@ impl Tokenizer {
         files: Vec<(String, Vec<u8>)>,
         path: &Path,
     ) -> Result<Self> {
-        let largest = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize;
-        if largest >= config.vocabulary {
+        let n_tokens = n_tokens(&inner);
+        if n_tokens > config.vocabulary {
             return Err(Error::folder(
                 path,
                 format!(
-                    "holds token {largest}, but the model's embedding has {} rows; the folder mixes two models",
+                    "holds token {}, but the model's embedding has {} rows; the folder mixes two models",
+                    n_tokens - 1,
                     config.vocabulary
                 ),
             ));
         }
         let mut tokenizer = Self {
             inner,
+            n_tokens,
             prefix: Vec::new(),
             files,
         };
@@ -217,9 +222,9 @@ impl Tokenizer {
         self.inner.decode(tokens, false).unwrap_or_default()
     }
 
-    /// How many tokens there are.
+    /// How many tokens there are: one more than the largest.
     pub fn vocabulary(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.n_tokens
     }
 
     /// Writes the tokenizer's files into a model folder.
@@ -233,8 +238,18 @@ impl Tokenizer {
     fn encode(&self, text: &str, special: bool) -> Vec<u32> {
         // Encoding fails only where a model lacks its unknown token; such a text has no tokens.
         let encoding = self.inner.encode_fast(text, special);
-        encoding.map(|e| e.get_ids().to_vec()).unwrap_or_default()
+        let ids = encoding.map(|e| e.get_ids().to_vec());
+        let mut ids = ids.unwrap_or_default();
+        ids.retain(|id| (*id as usize) < self.n_tokens);
+        ids
     }
+}
+
+/// One more than the largest token.
+fn n_tokens(inner: &tokenizers::Tokenizer) -> usize {
+    let tokens = inner.get_vocab(true).into_iter();
+    let tokens = tokens.filter(|(text, _)| text != ROWLESS);
+    tokens.map(|(_, id)| id as usize + 1).max().unwrap_or(0)
 }
 
 /// The `tokenizer.json` of a folder that has a `SentencePiece` model alone.
@@ -344,8 +359,29 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("none of tokenizer.json, tokenizer.model, spiece.model"),
+            error.contains("no tokenizer.json, and no tokenizer.model"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_token_without_a_row_is_an_error_unless_its_family_has_one() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/decoders/gemma3");
+        let mut interface = Interface::load(&fixture).unwrap();
+        interface.vocabulary = 259;
+        let load = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut json: Value = fs::read_json(&fixture.join("tokenizer.json")).unwrap();
+            let mut token = json["added_tokens"][0].clone();
+            (token["id"], token["content"]) = (json!(259), json!(text));
+            json["added_tokens"].as_array_mut().unwrap().push(token);
+            fs::write_json(&folder.path().join("tokenizer.json"), &json).unwrap();
+            Tokenizer::load(folder.path(), &interface)
+        };
+        let error = load("<more>").unwrap_err().to_string();
+        assert!(error.contains("holds token 259"), "{error}");
+        let tokenizer = load("<image_soft_token>").unwrap();
+        assert_eq!(tokenizer.vocabulary(), 259);
+        assert_eq!(tokenizer.completion("a<image_soft_token>").len(), 1);
     }
 }

@@ -117,12 +117,14 @@ fn logits_rows_and_likelihoods_agree_with_their_twins() {
     );
     assert_close("logits", &numbers(logits), &expected, 1e-6);
     assert_close("rows", &numbers(rows), &expected, 1e-6);
-    let targets: Vec<Option<u32>> = (0..8).map(|i| (i != 3).then_some(i)).collect();
-    let [found, expected] = [ops::head_log_likelihood, composed::head_log_likelihood].map(|f| {
-        f(x.clone(), head, &targets)
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
+    // A row may foretell several tokens.
+    let targets: Vec<(usize, u32)> = (0..16).map(|i| (i % 8, i as u32 % 11)).collect();
+    let [found, expected] = [ops::head_scores, composed::head_scores].map(|f| {
+        let tokens = f(x.clone(), head, &targets).into_iter();
+        tokens
+            .map(|token| (token.log_probability, token.rank))
+            .unzip::<f32, u32, Vec<_>, Vec<_>>()
     });
-    assert_close("likelihoods", &found, &expected, 1e-6);
+    assert_close("likelihoods", &found.0, &expected.0, 1e-6);
+    assert_eq!(found.1, expected.1);
 }

@@ -3,14 +3,17 @@
 mod check;
 mod families;
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use stillhouse_student::ops::{
-    self, Activation, AdamwStep, Attention, Head, Heads, KvCache, Layout, Moments, Rope, composed,
+    self, Activation, AdamwStep, AtRest, Attention, Branch, Dropout, Frozen, Head, Heads, KvCache,
+    Layout, Moments, Rope, Weight, composed,
 };
 
 use check::{
-    Operation, TWIN_TOLERANCE, as_matrix, assert_close, check, numbers, outcome, row, tensor,
-    values,
+    Operation, TWIN_TOLERANCE, as_matrix, assert_close, check, device, numbers, outcome, row,
+    tensor, values,
 };
 
 #[test]
@@ -32,21 +35,75 @@ fn linear_and_its_gradients() {
     }
 }
 
+type LoraLinear = fn(Tensor<2>, Weight<'_>, Option<&Tensor<1>>, Branch<'_>) -> Tensor<2>;
+
 #[test]
 fn lora_linear_and_its_gradients() {
+    let nf4 = AtRest::Nf4 { is_double: true };
     for [n, i, o, r] in [[7, 5, 3, 2], [33, 48, 65, 16]] {
-        let (weight, bias) = (
-            tensor(&values(o * i, 8), [o, i]),
-            tensor(&values(o, 9), [1, o]),
-        );
+        let entries = values(o * i, 8);
+        let (weight, bias) = (tensor(&entries, [o, i]), tensor(&values(o, 9), [1, o]));
         let bias = row(&bias);
-        for bias in [None, Some(&bias)] {
+        let dropout = Some(Dropout { rate: 0.3, key: 5 });
+        let cases = [
+            (None, None, None),
+            (None, Some(&bias), None),
+            (None, Some(&bias), dropout),
+            (Some(nf4), Some(&bias), None),
+            (Some(AtRest::Bf16), None, dropout),
+        ];
+        for (at_rest, bias, dropout) in cases {
+            let frozen = at_rest.map(|at_rest| Arc::new(Frozen::new(&entries, [o, i], at_rest)));
+            let weight = frozen
+                .as_ref()
+                .map_or(Weight::Tensor(&weight), Weight::Frozen);
+            let of = |t: &'_ [Tensor<2>], lora_linear: LoraLinear| {
+                let branch = Branch {
+                    a: &t[1],
+                    b: &t[2],
+                    scale: 0.7,
+                    dropout,
+                };
+                lora_linear(t[0].clone(), weight, bias, branch)
+            };
             check(
-                "lora_linear",
+                &format!("lora_linear {at_rest:?}"),
                 &[[n, i], [r, i], [o, r]],
-                &|t| ops::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
-                &|t| composed::lora_linear(t[0].clone(), &weight, bias, &t[1], &t[2], 0.7),
+                &|t| of(t, ops::lora_linear),
+                &|t| of(t, composed::lora_linear),
             );
+        }
+    }
+}
+
+#[test]
+fn a_product_with_a_weight_at_rest_and_its_gradient() {
+    let [n, i, o] = [7, 50, 12];
+    let (entries, bias) = (values(o * i, 8), tensor(&values(o, 9), [1, o]));
+    let bias = row(&bias);
+    for at_rest in [
+        AtRest::F32,
+        AtRest::Bf16,
+        AtRest::Int8,
+        AtRest::Nf4 { is_double: false },
+        AtRest::Nf4 { is_double: true },
+    ] {
+        let frozen = Arc::new(Frozen::new(&entries, [o, i], at_rest));
+        let weight = Weight::Frozen(&frozen);
+        let twin = weight.to_tensor(&device());
+        check(
+            &format!("{at_rest:?}"),
+            &[[n, i]],
+            &|t| ops::through(t[0].clone(), weight, Some(&bias)),
+            &|t| composed::linear(t[0].clone(), &twin, Some(&bias)),
+        );
+        let x = tensor(&values(n * i, 1), [n, i]);
+        let together = numbers(ops::through_rows(x.clone(), weight, Some(&bias)));
+        let whole = numbers(ops::through(x.clone(), weight, Some(&bias)));
+        assert_close("rows", &together, &whole, TWIN_TOLERANCE);
+        for at in 0..n {
+            let alone = ops::through_rows(x.clone().narrow(0, at, 1), weight, Some(&bias));
+            assert_eq!(numbers(alone), together[at * o..(at + 1) * o]);
         }
     }
 }
@@ -230,19 +287,16 @@ fn log_likelihoods_are_the_terms_of_the_loss() {
         tensor(&values(15, 2), [5, 3]),
     );
     let targets = [Some(4), None, Some(2), Some(0)];
-    let found = ops::head_log_likelihood(x.clone(), Head::new(&weight), &targets);
-    assert_eq!(
-        found.iter().map(Option::is_some).collect::<Vec<_>>(),
-        [true, false, true, true]
-    );
-    let mean = found.iter().flatten().sum::<f32>() / 3.0;
+    let rows = [(0, 4), (2, 2), (3, 0)];
+    let found = ops::head_scores(x.clone(), Head::new(&weight), &rows);
+    let mean = found.iter().map(|token| token.log_probability).sum::<f32>() / 3.0;
     let loss = ops::head_loss(x.clone(), Head::new(&weight), &targets, &[1.0; 4]);
     assert_close("mean", &[-mean], &numbers(loss.value), 1e-6);
     let logits = numbers(ops::head_logits(x, Head::new(&weight)));
     let total: f32 = logits[..5].iter().map(|l| l.exp()).sum();
     assert_close(
         "first",
-        &[found[0].unwrap()],
+        &[found[0].log_probability],
         &[logits[4] - total.ln()],
         1e-6,
     );

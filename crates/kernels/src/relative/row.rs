@@ -1,4 +1,4 @@
-//! Attention with an additive bias by head and relative position, and none of its own scale (T5).
+//! One query row against what a cache holds.
 
 use crate::cached::Past;
 use crate::math::{dot, exponentiate, highest};
