@@ -37,6 +37,7 @@ impl AgainOptions {
     pub fn sampling(&self) -> Sampling {
         Sampling::Random {
             temperature: self.temperature,
+            top_k: None,
             top_p: self.top_p,
         }
     }

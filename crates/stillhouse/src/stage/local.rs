@@ -48,6 +48,7 @@ impl LocalTeacher {
             max_new_tokens: sampling.max_tokens as usize,
             sampling: drawn.map_or(Sampling::Greedy {}, |temperature| Sampling::Random {
                 temperature,
+                top_k: None,
                 top_p: sampling.top_p.unwrap_or(1.0),
             }),
             // A teacher speaks as it was made to; the student's rules are for small models.
