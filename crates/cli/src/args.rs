@@ -35,6 +35,12 @@ pub(crate) enum Command {
     /// Rows of id, prompt and completion: JSONL, JSON, CSV, TSV, Parquet (text forms also as .gz).
     /// Prompt and completion are tokenised apart; what texts have in common is computed once.
     Score(Score),
+    /// Compare selectors at equal cost: the same rationales, each selector, number to keep and seed
+    /// a student of its own
+    ///
+    /// The teacher is asked once, all candidates are scored once; cells stand below the run
+    /// directory and are not done again. Stop with Ctrl-C at any time: the same command goes on.
+    Ablate(Ablate),
     /// Show what a run's data look like: counts, lengths, leaks, one prompt with its trained tokens
     Data(DataArgs),
     /// Fetch and verify a model or a data set, for work without a network later
@@ -156,6 +162,80 @@ pub(crate) struct Score {
     /// Print one JSON line for each text: id, token_ids, logprobs, ranks, perplexity
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
+pub(crate) struct Ablate {
+    /// Config files; several give one table with means over data sets and kinds of task
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) configs: Vec<PathBuf>,
+    /// Selectors: none, random, accuracy, diversity, diverse, morsd, morsd-stripped, morsd-control,
+    /// rd-min, rd-max, rsr, ifd, perplexity, length, shortest, judge, mmr, facility-location; those by
+    /// one score also with filters, as in rsr+accuracy+diversity
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "none,random,accuracy,diversity,morsd,rsr"
+    )]
+    pub(crate) select: Vec<String>,
+    /// Numbers of rationales to keep for each example
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,6,8")]
+    pub(crate) keep: Vec<usize>,
+    /// How many seeds
+    #[arg(long, default_value_t = 3)]
+    pub(crate) seeds: usize,
+    /// What is equal in all cells
+    #[arg(long, value_enum, default_value_t = BudgetName::Steps)]
+    pub(crate) budget: BudgetName,
+    /// By what test examples are called simple or complex: the steps of their right rationales, or
+    /// how unlikely the untrained student finds the answer
+    #[arg(long, value_enum, default_value_t = ComplexityName::Steps)]
+    pub(crate) complexity: ComplexityName,
+    /// Let every student answer the test split too, and count right answers
+    #[arg(long)]
+    pub(crate) generate: bool,
+    /// Keep the trained students
+    #[arg(long)]
+    pub(crate) keep_models: bool,
+    /// Folder of the cells and the result, instead of `ablate` in each run directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Put a value over the configs: select.scorer=some/model (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print cells and tables as JSON
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Print the tables as Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// Print nothing but the result and errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// What is equal in all cells of an ablation.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum BudgetName {
+    /// Updates
+    Steps,
+    /// Tokens read in training
+    Tokens,
+    /// Passes over what was kept
+    Epochs,
+}
+
+/// By what test examples are divided.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum ComplexityName {
+    /// Steps of right rationales
+    Steps,
+    /// The untrained student's likelihood of the answer
+    Prior,
 }
 
 #[derive(Debug, clap::Args)]

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Run(run) => command::run::run(run),
         Command::Evaluate(evaluate) => command::evaluate::run(evaluate),
         Command::Score(score) => command::score::run(score),
+        Command::Ablate(ablate) => command::ablate::run(ablate),
         Command::Data(data) => command::data::run(data),
         Command::Pull(pull) => command::pull::run(pull),
         Command::Config(config) => command::config::run(config),

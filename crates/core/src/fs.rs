@@ -84,6 +84,19 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(|e| Error::io(to, e))
 }
 
+/// Gives a file a second name, or where that cannot be, a copy; what is there is left alone.
+///
+/// Files appear whole and are never changed in place, so that two names do no harm.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    match std::fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => write(to, read(from)?),
+    }
+}
+
 /// Writes a file whole or not at all: into a sibling, flushed to the disk, then renamed.
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     let mut writer = Writer::create(path)?;

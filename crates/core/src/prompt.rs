@@ -36,6 +36,8 @@ pub struct TemplateOptions {
     pub show_label: bool,
     /// What the completion says first.
     pub order: Order,
+    /// Factual prompts say that they are, since there are counterfactual ones.
+    pub names_factual: bool,
     /// How an answer is read.
     pub answer: AnswerOptions,
     /// The label set, where answers are labels.
@@ -104,6 +106,11 @@ impl Template {
         }
     }
 
+    /// What a completion says first.
+    pub fn order(&self) -> Order {
+        self.options.order
+    }
+
     /// Fills the template with the first `n_evidence` passages, for the first of its tasks.
     pub fn fill(&self, example: &Example, n_evidence: usize) -> Result<String> {
         self.fill_for(self.tasks()[0], example, n_evidence)
@@ -128,7 +135,7 @@ impl Template {
                 )
             })
             .map_err(wrong)?;
-        let text = format!("{}{text}", task.prefix());
+        let text = format!("{}{text}", task.prefix(&self.options));
         match &self.options.chat {
             Some(chat) => chat.fill(&text),
             None => Ok(text),
@@ -177,6 +184,48 @@ impl Template {
             Some(_) => text,
             None => format!(" {text}"),
         }
+    }
+
+    /// A rationale and the words that announce an answer: what stands between the prompt and
+    /// [`answered`](Self::answered) where the likelihood of the answer is asked for. Without a
+    /// rationale the words alone.
+    pub fn reasoned(&self, rationale: &str) -> String {
+        let states = crate::data::answer::STATES;
+        let text = match rationale.trim() {
+            "" => states.to_owned(),
+            rationale => format!("{rationale} {states}"),
+        };
+        match self.options.chat {
+            Some(_) => text,
+            None => format!(" {text}"),
+        }
+    }
+
+    /// The answer after [`reasoned`](Self::reasoned).
+    pub fn answered(&self, label: &str) -> String {
+        format!(" {label}")
+    }
+
+    /// The pieces of a completion that gives an answer without a rationale, as a student trained
+    /// on these completions would say it.
+    pub fn answered_at_once(&self, label: &str) -> Vec<String> {
+        match self.options.order {
+            Order::RationaleFirst => vec![self.reasoned(""), self.answered(label)],
+            Order::AnswerFirst | Order::TwoPrompts if self.options.chat.is_some() => {
+                vec![label.to_owned()]
+            }
+            Order::AnswerFirst | Order::TwoPrompts => vec![self.answered(label)],
+        }
+    }
+
+    /// Whether the prompt shows the gold label.
+    pub fn shows_label(&self) -> bool {
+        self.options.show_label
+    }
+
+    /// How an answer is read, and the spellings of the label set.
+    pub fn answers(&self) -> (&AnswerOptions, &BTreeMap<String, Vec<String>>) {
+        (&self.options.answer, &self.options.labels)
     }
 
     /// Reads a completion: its label (none where the prompt showed it), its explanation, and how

@@ -167,6 +167,9 @@ pub struct Choice {
     pub reason: String,
     /// Its weight in the loss; 0 when dropped.
     pub weight: f64,
+    /// What is known of it by name: "rd", "rsr", "ifd", "perplexity", "judge", "similarity".
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// The rules of selection, in the order in which they are applied.
@@ -177,12 +180,75 @@ pub enum Rule {
     Outcome,
     /// The candidate's label is not the gold label.
     Accuracy,
+    /// The same text as a candidate before it.
+    Duplicate,
     /// Too close to a candidate kept before it.
     Diversity,
-    /// Ranked by the student's own likelihood.
+    /// Ranked by a score, such as the student's own likelihood.
     Difficulty,
     /// Over the number to keep.
     Keep,
+    /// Over the number to keep of all examples together.
+    Budget,
+}
+
+/// What a model says of one candidate (`scores.jsonl`): means over tokens, in nats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// The rationale's id.
+    pub rationale: String,
+    /// The example's id.
+    pub example: String,
+    /// How likely the gold answer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerScores>,
+    /// How likely the candidate itself is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<ResponseScores>,
+    /// Why there is no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unscored: Option<String>,
+}
+
+/// ln PPL of the gold answer (minus its mean log-probability a token) after several things.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerScores {
+    /// Tokens of the answer.
+    pub tokens: usize,
+    /// After question and rationale.
+    pub given: f64,
+    /// After the question alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<f64>,
+    /// After question and rationale, its mentions of the answer taken out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripped: Option<f64>,
+    /// After the question and a sentence that only states the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<f64>,
+    /// Whether the rationale mentions the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mentions: Option<bool>,
+    /// What each step of the rationale takes off ln PPL; they sum to `alone - given`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<f64>,
+}
+
+/// How a model finds the completion that a candidate would train.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResponseScores {
+    /// Tokens of the completion.
+    pub tokens: usize,
+    /// Mean surprisal of a token after the prompt: ln PPL.
+    pub surprisal: f64,
+    /// Mean rank of a token among the vocabulary, from 1, each at most 100.
+    pub rank: f64,
+    /// Mean surprisal of a token without the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<f64>,
 }
 
 /// One optimizer update (`steps.jsonl`).
@@ -203,9 +269,16 @@ pub struct Step {
     pub tokens: usize,
     /// Tokens that carried loss in this step.
     pub supervised_tokens: usize,
+    /// What each objective beside cross-entropy came to, before its weight.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objectives: BTreeMap<String, f64>,
     /// Mean validation loss, where it was measured after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
+    /// Mean CEC of explanations generated for the validation split, where the student is chosen by
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_cec: Option<f64>,
 }
 
 /// What a system says of one example (`predictions.jsonl`).

@@ -30,8 +30,10 @@ pub(crate) struct Job<'a> {
     pub(crate) dataset_file: (String, String),
     records: OnceCell<PathBuf>,
     base: OnceCell<Found>,
+    scorer: OnceCell<Found>,
     encoder: OnceCell<Found>,
     judge: OnceCell<Found>,
+    teacher: OnceCell<Found>,
 }
 
 /// A model folder and its fingerprint.
@@ -53,7 +55,7 @@ impl<'a> Job<'a> {
         }
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256_of(text.as_bytes()));
-        let (base, encoder, judge) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let [base, scorer, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -63,8 +65,10 @@ impl<'a> Job<'a> {
             dataset_file,
             records: OnceCell::new(),
             base,
+            scorer,
             encoder,
             judge,
+            teacher,
         })
     }
 
@@ -101,6 +105,13 @@ impl<'a> Job<'a> {
     /// The folder of the inference model behind "nli", likewise.
     pub(crate) fn judge(&self, name: &str, observe: &mut Observer<'_>) -> Result<&Found> {
         self.find(&self.judge, name, observe)
+    }
+
+    /// The folder of the teacher whose distribution is learnt, likewise.
+    pub(crate) fn local_teacher(&self, observe: &mut Observer<'_>) -> Result<&Found> {
+        let objectives = &self.config.student.train.objectives;
+        let name = objectives.teacher.as_ref().map_or("", |t| &t.model);
+        self.find(&self.teacher, name, observe)
     }
 
     fn find<'c>(
@@ -150,6 +161,27 @@ impl<'a> Job<'a> {
     fn adapter(&self) -> Option<PathBuf> {
         let folder = self.config.student.adapter.as_ref()?;
         Some(self.given.locate(folder))
+    }
+
+    /// The identity of the model whose likelihoods select.
+    pub(crate) fn scorer_input(&self, observe: &mut Observer<'_>) -> Result<(String, String)> {
+        match &self.config.select.scorer {
+            Some(name) => {
+                let found = self.find(&self.scorer, name, observe)?;
+                Ok(("scorer".into(), found.fingerprint.clone()))
+            }
+            None => self.base_input(observe),
+        }
+    }
+
+    /// The model whose likelihoods select: another one, or the student before any training.
+    pub(crate) fn scorer(&self, examples: &[Example], observe: &mut Observer<'_>) -> Result<Model> {
+        match &self.config.select.scorer {
+            Some(name) => Ok(Model::load(
+                &self.find(&self.scorer, name, observe)?.folder,
+            )?),
+            None => self.untrained(examples, observe),
+        }
     }
 
     /// The student before any training: the base model, or random weights with a tokenizer
@@ -279,6 +311,7 @@ fn template_options(
     Ok(TemplateOptions {
         show_label: given.run.data.show_label,
         order: dataset.order(),
+        names_factual: given.run.student.train.objectives.counterfactual.is_some(),
         answer: dataset.answer.clone(),
         labels: dataset.labels.clone(),
         chat,

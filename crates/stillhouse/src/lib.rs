@@ -3,6 +3,7 @@
 //! [`run`] carries a [`config::Config`] out; [`plan`] says what it would do. Only
 //! [`pipeline`](self) knows the order of the stages.
 
+pub mod ablate;
 pub mod config;
 mod doctor;
 mod error;
@@ -10,6 +11,7 @@ pub mod evaluate;
 mod fingerprint;
 mod job;
 mod known;
+mod likelihood;
 mod look;
 mod memory;
 mod models;

@@ -1,5 +1,6 @@
 //! One file a subcommand: what it asks of the library, and what it prints.
 
+pub(crate) mod ablate;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod data;

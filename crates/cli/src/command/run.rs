@@ -37,19 +37,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     if args.dry_run {
         return print(&stillhouse::plan(&config, request, &world)?.to_string());
     }
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            #[expect(clippy::exit, reason = "asked for twice")]
-            std::process::exit(130);
-        }
-        say(format_args!(
-            "stopping after the step in flight; press Ctrl-C again to stop at once"
-        ));
-    })?;
+    let is_asked_to_stop = stop_on_interrupt()?;
     let mut progress = Progress::new(args.quiet, args.json);
     let mut observe = |event: Event| {
         progress.show(&event, clock());
-        if STOP.load(Ordering::SeqCst) {
+        if is_asked_to_stop() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -60,6 +52,20 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         print(&summary.to_string())?;
     }
     Ok(())
+}
+
+/// Listens for Ctrl-C, and says whether it was pressed.
+pub(crate) fn stop_on_interrupt() -> anyhow::Result<impl Fn() -> bool> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
+            #[expect(clippy::exit, reason = "asked for twice")]
+            std::process::exit(130);
+        }
+        say(format_args!(
+            "stopping after the step in flight; press Ctrl-C again to stop at once"
+        ));
+    })?;
+    Ok(|| STOP.load(Ordering::SeqCst))
 }
 
 /// Where models are looked up, as the environment says.

@@ -84,7 +84,7 @@ fn a_text_that_cannot_be_scored_is_named_and_the_others_are_scored() {
 fn a_bad_row_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("texts.jsonl");
-    let mut check = |text: &str, expected: &str| {
+    let check = |text: &str, expected: &str| {
         std::fs::write(&path, text).unwrap();
         let args = ["score", "fixtures/decoders/tied", path.to_str().unwrap()];
         let said = expect(&stillhouse(&args).output().unwrap(), 1);

@@ -4,6 +4,7 @@ use super::Report;
 use super::chart::escape;
 use super::figures;
 use super::page;
+use super::selected_page;
 use super::words::{
     caveats, difference, duration, findings, first_system, interval, main_columns, metric_title,
     number, signed, signed_difference, stage_title, system_phrase, system_title, training,
@@ -26,7 +27,11 @@ pub fn html(report: &Report) -> String {
         report
             .selection
             .as_ref()
-            .map_or_else(String::new, page::funnel),
+            .map_or_else(String::new, page::funnel)
+            + &report
+                .selected
+                .as_ref()
+                .map_or_else(String::new, selected_page::html),
         page::dataset(&report.dataset),
         labels(&report.metrics),
         page::examples(report),

@@ -1,6 +1,7 @@
 //! `report.md`: the same content as plain Markdown, for a terminal, a pull request or a diff.
 
 use super::examples::{Answer, Shown, shown};
+use super::selected_page;
 use super::words::{
     caveats, choice_note, columns, difference, duration, findings, first_system, metric,
     metric_title, number, rule_title, selection_note, signed_difference, stage_title,
@@ -300,6 +301,9 @@ fn selection(report: &Report) -> String {
             .map(|(role, [kept, dropped])| vec![plain(role), thousands(*kept), thousands(*dropped)])
             .collect();
         out += &format!("\n{}", table(&head, &rows));
+    }
+    if let Some(selected) = &report.selected {
+        out += &selected_page::markdown(selected, plain);
     }
     out
 }

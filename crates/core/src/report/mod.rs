@@ -15,6 +15,8 @@ mod figures;
 mod html;
 mod markdown;
 mod page;
+mod selected;
+mod selected_page;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -29,6 +31,7 @@ use crate::run::Stage;
 pub use extra::{agreed, consistent, judged};
 pub use html::html;
 pub use markdown::markdown;
+pub use selected::{Candidate, Selected, Shown};
 
 /// Everything that the pages show.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Report {
     pub dataset: Dataset,
     /// What selection kept; `None` if nothing was selected.
     pub selection: Option<Funnel>,
+    /// What selection saw in its candidates; `None` if nothing was selected.
+    pub selected: Option<Selected>,
     /// The training's steps; empty if nothing was trained.
     pub steps: Vec<Step>,
     /// What was measured.

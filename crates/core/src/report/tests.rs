@@ -9,6 +9,7 @@ use crate::evaluate::{Embed, EvaluateOptions, Input, MetricName, Models, evaluat
 use crate::event::Observer;
 use crate::random::Random;
 use crate::record::Outcome;
+use crate::select;
 
 const FIELDS: [&str; 6] = ["ice", "kelp", "steel", "bees", "vaccines", "rivers"];
 const CLAIM: &str = "<script>alert(1)</script> & \"quotes\" | `code` *stars*";
@@ -114,11 +115,51 @@ fn steps(random: &mut Random) -> Vec<Step> {
         gradient_norm: 1.0,
         tokens: 4000,
         supervised_tokens: 700,
+        objectives: BTreeMap::new(),
         validation_loss: step
             .is_multiple_of(40)
             .then(|| 2.35 + 2.2 * falling(step) + 0.0006 * step.abs_diff(200) as f64),
+        validation_cec: None,
     };
     (1..=320).map(step).collect()
+}
+
+/// Selection as a run would show it, with every part.
+fn selected() -> Selected {
+    let candidate = |text: &str, reason: &str| Candidate {
+        text: text.to_owned(),
+        reason: reason.to_owned(),
+        scores: BTreeMap::from([("rd".to_owned(), 0.25)]),
+        steps: vec![(text.to_owned(), 2.0)],
+    };
+    Selected {
+        coverage: select::Coverage {
+            candidates: 1150,
+            right: 922,
+            duplicates: 3,
+            examples: 230,
+            covered: 228,
+            never_right: 2,
+            ..select::Coverage::default()
+        },
+        scores: vec![(
+            "rd".to_owned(),
+            (1..60).map(|n| (f64::from(n) / 30.0, n % 3 > 0)).collect(),
+        )],
+        shown: vec![Shown {
+            id: "I-000".to_owned(),
+            claim: CLAIM.to_owned(),
+            kept: vec![candidate(CLAIM, "passed every rule")],
+            dropped: vec![candidate(
+                "It is the heat.",
+                "place 7 of 9 by rd; 6 are kept",
+            )],
+        }],
+        selectors: vec![(
+            "morsd".to_owned(),
+            BTreeMap::from([("flawed".to_owned(), [12, 218])]),
+        )],
+    }
 }
 
 /// A report as a run would give it; everything in it is made up.
@@ -172,6 +213,7 @@ fn synthetic() -> Report {
             roles: BTreeMap::from([("reference".to_owned(), [230, 0])]),
             label_was_shown: true,
         }),
+        selected: Some(selected()),
         steps: steps(&mut random),
         metrics: evaluation.metrics,
         tables: vec![],
@@ -299,6 +341,9 @@ fn both_pages_hold_the_same_numbers_and_sections() {
         "Signatures",
         "vacuous",
         "Training",
+        "Rationale Difficulty",
+        "218 of 230",
+        "922 of 1,150 candidates are right",
     ] {
         assert!(
             page.contains(expected) && text.contains(expected),
@@ -314,6 +359,7 @@ fn a_run_without_training_selection_or_predictions_still_has_a_page() {
     let mut report = synthetic();
     report.steps.clear();
     report.selection = None;
+    report.selected = None;
     report.metrics.systems.clear();
     report.metrics.differences.clear();
     report.pairs.clear();
@@ -346,6 +392,7 @@ fn a_funnel_counts_rules_roles_and_examples() {
         rule,
         reason: String::new(),
         weight: f64::from(u8::from(kept)),
+        scores: BTreeMap::new(),
     };
     let roles = BTreeMap::from([
         ("x".to_owned(), "reference".to_owned()),

@@ -1,333 +1,350 @@
 //! Keeps a few good rationales of each example: pure functions over records.
 //!
-//! The rules stand in the order of `MoRSD` (arXiv 2509.23574): accuracy, diversity, and then the
-//! number to keep. (Rationale Difficulty ranks between the last two, once a student's scores are
-//! at hand; [`Rule::Difficulty`] is its place.) No rule sees a reference or a role.
+//! The rules stand in the order of `MoRSD` (arXiv 2509.23574): accuracy, diversity, difficulty,
+//! and the number to keep. A [`Method`] says which of them count and in which order the rest
+//! stands ([`Plan`]); scores come from a model behind [`Likelihood`], or from a file. No rule sees
+//! a reference or a role.
+//!
+//! Each selector has a file, with its reference, its formula and its quirks.
 
-use std::collections::{HashMap, HashSet};
+mod accuracy;
+mod budget;
+mod coverage;
+mod difficulty;
+mod diversity;
+mod ifd;
+mod joint;
+mod leak;
+mod likelihood;
+mod named;
+mod options;
+mod rsr;
+mod score;
+mod similarity;
+mod steps;
+#[cfg(test)]
+mod tests;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::random::Random;
-use crate::record::{Choice, Example, Outcome, Rationale, Rule, Split};
-use crate::text::{jaccard, trigrams};
+use crate::record::{Choice, Example, Judgement, Rationale, Rule, Scores, Split};
+use crate::text::words;
 
-/// The stage's options: `[select]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SelectOptions {
-    /// How candidates are chosen.
-    pub method: Method,
+pub use accuracy::is_right;
+pub use coverage::{Coverage, coverage, uncovered};
+pub use difficulty::{ln_ppl, ln_rd, ln_share};
+pub use ifd::ifd;
+pub use leak::{mentions, without_answer};
+pub use likelihood::{Ask, Likelihood, Said, Token};
+pub use named::{NAMES, named};
+pub use options::{
+    Difficulty, IfdRatio, Method, Objective, Order, Plan, Ranked, Score, SelectOptions,
+};
+pub use rsr::{of_many as rsr_of_many, rsr};
+pub use score::{Question, Wanted, score};
+pub use similarity::{Similarity, Vectors};
+pub use steps::{prefixes, steps};
+
+use similarity::Face;
+
+/// The rule that drops a candidate, and the reason in words; none while it stays.
+type Verdict = Option<(Rule, String)>;
+
+/// What selection looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// All examples.
+    pub examples: &'a [Example],
+    /// All candidates.
+    pub rationales: &'a [Rationale],
+    /// What a model says of them; may be empty where the method needs none.
+    pub scores: &'a [Scores],
+    /// What a judge says of them; likewise.
+    pub judgements: &'a [Judgement],
+    /// Their embeddings, where those are compared.
+    pub vectors: &'a Vectors,
 }
 
-/// The selectors; each carries its own options.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Method {
-    /// Every candidate that has a text.
-    All,
-    /// `keep` candidates by lot: the baseline that any selector must beat.
-    Random {
-        /// Candidates to keep for each example.
-        keep: usize,
-    },
-    /// Accuracy (the candidate's label equals the gold label), then diversity (near-duplicates
-    /// dropped), then the first `keep` in the order of the candidates.
-    Diverse {
-        /// Candidates to keep for each example.
-        keep: usize,
-        /// A candidate is dropped when it shares this much of its word trigrams (Jaccard) with
-        /// one kept before it.
-        max_similarity: f64,
-    },
-}
-
-impl Default for Method {
-    fn default() -> Self {
-        Self::Diverse {
-            keep: 3,
-            max_similarity: 0.5,
+impl<'a> Input<'a> {
+    /// The examples to select for, each with its candidates in their order.
+    pub fn questions(&self) -> Vec<Question<'a>> {
+        let mut by_example: HashMap<&str, Vec<&Rationale>> = HashMap::new();
+        for rationale in self.rationales {
+            by_example
+                .entry(&rationale.example)
+                .or_default()
+                .push(rationale);
         }
+        let examples = self.examples.iter().filter(|e| e.split != Split::Test);
+        examples
+            .map(|example| Question {
+                example,
+                candidates: by_example.remove(example.id.as_str()).unwrap_or_default(),
+            })
+            .collect()
     }
 }
 
 /// Decides on every candidate of the training and validation examples, in the order given.
-pub fn choose(
-    examples: &[Example],
-    rationales: &[Rationale],
-    options: &SelectOptions,
-    seed: u64,
-) -> Result<Vec<Choice>> {
-    check(&options.method)?;
-    let mut by_example: HashMap<&str, Vec<&Rationale>> = HashMap::new();
-    for rationale in rationales {
-        by_example
-            .entry(&rationale.example)
-            .or_default()
-            .push(rationale);
-    }
+pub fn choose(input: &Input<'_>, options: &SelectOptions, seed: u64) -> Result<Vec<Choice>> {
+    options.check()?;
+    let known = Known::of(input);
+    let plan = options.method.plan();
     let mut choices = Vec::new();
-    for example in examples.iter().filter(|e| e.split != Split::Test) {
-        let candidates = by_example.remove(example.id.as_str()).unwrap_or_default();
-        choices.extend(decide(example, &candidates, &options.method, seed));
+    let mut kept = Vec::new();
+    for (place, question) in input.questions().iter().enumerate() {
+        let mut filtered = filter(question, plan, options.similarity, input.vectors);
+        let ranked = rank(question, plan, &mut filtered, &known, seed);
+        let first = choices.len();
+        if question.example.split == Split::Train {
+            kept.extend(ranked.iter().map(|(at, key)| budget::Kept {
+                place: first + at,
+                example: place,
+                key: *key,
+            }));
+        }
+        choices.extend(written(question, filtered, &known));
+    }
+    if let Some(most) = options.budget {
+        for (place, verdict) in budget::over(&kept, most, options.floor) {
+            choices[place].drop_for(verdict);
+        }
     }
     Ok(choices)
 }
 
-/// The training and validation examples of which no candidate was kept; they train nothing.
-pub fn uncovered<'a>(examples: &'a [Example], choices: &[Choice]) -> Vec<&'a str> {
-    let kept: HashSet<&str> = choices
-        .iter()
-        .filter(|c| c.kept)
-        .map(|c| c.example.as_str())
-        .collect();
-    let open = examples
-        .iter()
-        .filter(|e| e.split != Split::Test && !kept.contains(e.id.as_str()));
-    open.map(|e| e.id.as_str()).collect()
-}
-
-fn check(method: &Method) -> Result<()> {
-    match method {
-        Method::Random { keep: 0 } | Method::Diverse { keep: 0, .. } => Err(Error::option(
-            "select.method.keep",
-            "is 0, expected at least 1",
-        )),
-        Method::Diverse { max_similarity, .. }
-            if !(0.0..=1.0).contains(max_similarity) || *max_similarity == 0.0 =>
-        {
-            Err(Error::option(
-                "select.method.max_similarity",
-                format!("is {max_similarity}, expected more than 0 and at most 1"),
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn decide(example: &Example, candidates: &[&Rationale], method: &Method, seed: u64) -> Vec<Choice> {
-    let mut verdicts: Vec<Option<(Rule, String)>> =
-        candidates.iter().map(|c| unusable(c)).collect();
-    let keep = match method {
-        Method::All => candidates.len(),
-        Method::Random { keep } => *keep,
-        Method::Diverse {
-            keep,
-            max_similarity,
-        } => {
-            drop_wrong(example, candidates, &mut verdicts);
-            drop_alike(candidates, *max_similarity, &mut verdicts);
-            *keep
-        }
+/// The examples with the candidates that pass the filters before any ranking: what a model has to
+/// score.
+pub fn to_score<'a>(input: &Input<'a>, options: &SelectOptions) -> Vec<Question<'a>> {
+    let plan = options.method.plan();
+    let open = |mut question: Question<'a>| {
+        let filtered = filter(&question, plan, options.similarity, input.vectors);
+        let mut verdicts = filtered.verdicts.iter();
+        question
+            .candidates
+            .retain(|_| verdicts.next().is_some_and(Option::is_none));
+        question
     };
+    let questions = input.questions().into_iter().map(open);
+    questions.filter(|q| !q.candidates.is_empty()).collect()
+}
 
-    let mut order: Vec<usize> = (0..candidates.len())
-        .filter(|i| verdicts[*i].is_none())
-        .collect();
-    if matches!(method, Method::Random { .. }) {
-        Random::new(seed, &example.id).shuffle(&mut order);
+/// Candidates after the filters.
+struct Filtered<'a> {
+    verdicts: Vec<Verdict>,
+    faces: Vec<Face<'a>>,
+    /// The similarity to the nearest candidate before, where that was looked at.
+    nearest: Vec<Option<f64>>,
+}
+
+fn filter<'a>(
+    question: &Question<'_>,
+    plan: Plan,
+    similarity: Similarity,
+    vectors: &'a Vectors,
+) -> Filtered<'a> {
+    let candidates = &question.candidates;
+    let mut verdicts: Vec<Verdict> = candidates.iter().map(|c| accuracy::unusable(c)).collect();
+    if plan.accuracy {
+        accuracy::drop_wrong(question.example, candidates, &mut verdicts);
     }
-    for index in order.into_iter().skip(keep) {
-        verdicts[index] = Some((Rule::Keep, format!("{keep} are kept already")));
+    if plan.distinct {
+        accuracy::drop_doubled(candidates, &mut verdicts);
     }
-    candidates
-        .iter()
-        .zip(verdicts)
-        .map(|(candidate, verdict)| {
-            let kept = verdict.is_none();
-            let (rule, reason) = verdict.unwrap_or((Rule::Keep, "passed every rule".into()));
-            Choice {
-                rationale: candidate.id.clone(),
-                example: example.id.clone(),
-                kept,
-                rule,
-                reason,
-                weight: f64::from(u8::from(kept)),
+    let compares =
+        plan.max_similarity.is_some() || matches!(plan.order, Order::Farthest | Order::Joint(..));
+    let face = |c: &&Rationale| Face::new(similarity, &c.id, &c.text, vectors);
+    let faces: Vec<Face<'_>> = if compares {
+        candidates.iter().map(face).collect()
+    } else {
+        vec![]
+    };
+    let nearest = match plan.max_similarity {
+        Some(limit) => diversity::drop_alike(candidates, &faces, limit, &mut verdicts),
+        None => vec![None; candidates.len()],
+    };
+    Filtered {
+        verdicts,
+        faces,
+        nearest,
+    }
+}
+
+/// Orders what is left and drops what is over the number to keep; the kept ones with their keys,
+/// the best first.
+fn rank(
+    question: &Question<'_>,
+    plan: Plan,
+    filtered: &mut Filtered<'_>,
+    known: &Known<'_>,
+    seed: u64,
+) -> Vec<(usize, f64)> {
+    let verdicts = &mut filtered.verdicts;
+    let keys: Vec<Option<f64>> = match plan.order.score() {
+        Some(score) => {
+            let of = |c: &&Rationale| known.of_score(score, c);
+            question.candidates.iter().map(of).collect()
+        }
+        None => vec![Some(0.0); verdicts.len()],
+    };
+    for (at, key) in keys.iter().enumerate() {
+        if verdicts[at].is_some() {
+            continue;
+        }
+        match (key, plan.order) {
+            (None, _) => {
+                verdicts[at] = Some((Rule::Difficulty, known.why_not(question.candidates[at])));
             }
+            (Some(key), Order::Highest(score, Some(most))) if *key > most => {
+                let reason = format!("its {} of {key:.3} is above {most}", score.name());
+                verdicts[at] = Some((Rule::Difficulty, reason));
+            }
+            _ => {}
+        }
+    }
+    let key = |at: usize| keys[at].unwrap_or(f64::INFINITY);
+    let mut order: Vec<usize> = (0..verdicts.len())
+        .filter(|at| verdicts[*at].is_none())
+        .collect();
+    match plan.order {
+        Order::Given => {}
+        Order::Lot => Random::new(seed, &question.example.id).shuffle(&mut order),
+        Order::Farthest => order = diversity::farthest_first(&order, &filtered.faces),
+        // Stable: ties stay in the order of the candidates.
+        Order::Lowest(_) => order.sort_by(|a, b| key(*a).total_cmp(&key(*b))),
+        Order::Highest(..) => order.sort_by(|a, b| key(*b).total_cmp(&key(*a))),
+        Order::Joint(objective, weight, _) => {
+            let difficulty: Vec<f64> = order.iter().map(|at| key(*at)).collect();
+            order = joint::order(objective, weight, &order, &difficulty, &filtered.faces);
+        }
+    }
+    let n = order.len();
+    for (place, at) in order.iter().enumerate().skip(plan.keep) {
+        let (keep, place) = (plan.keep, place + 1);
+        verdicts[*at] = Some(match plan.order.score() {
+            None => (Rule::Keep, format!("{keep} are kept already")),
+            Some(score) => {
+                let name = score.name();
+                (
+                    Rule::Difficulty,
+                    format!("place {place} of {n} by {name}; {keep} are kept"),
+                )
+            }
+        });
+    }
+    order.truncate(plan.keep);
+    let sign = if matches!(plan.order, Order::Highest(..)) {
+        -1.0
+    } else {
+        1.0
+    };
+    order.into_iter().map(|at| (at, sign * key(at))).collect()
+}
+
+fn written(question: &Question<'_>, filtered: Filtered<'_>, known: &Known<'_>) -> Vec<Choice> {
+    let each = question.candidates.iter().zip(filtered.verdicts);
+    each.zip(filtered.nearest)
+        .map(|((candidate, verdict), nearest)| {
+            let mut scores = known.all(candidate);
+            scores.extend(nearest.map(|nearest| ("similarity".to_owned(), nearest)));
+            let mut choice = Choice {
+                rationale: candidate.id.clone(),
+                example: question.example.id.clone(),
+                kept: true,
+                rule: Rule::Keep,
+                reason: "passed every rule".into(),
+                weight: 1.0,
+                scores,
+            };
+            choice.drop_for(verdict);
+            choice
         })
         .collect()
 }
 
-fn unusable(candidate: &Rationale) -> Option<(Rule, String)> {
-    let reason = match candidate.outcome {
-        Outcome::Ok | Outcome::Unparsable if candidate.text.trim().is_empty() => {
-            "its text is empty"
-        }
-        Outcome::Ok | Outcome::Unparsable => return None,
-        Outcome::Empty => "its text is empty",
-        Outcome::Refused => "the teacher refused",
-        Outcome::Truncated => "the answer was cut off",
-        Outcome::WrongLanguage => "the answer is in another language",
-        Outcome::Failed => "no answer came",
-    };
-    Some((Rule::Outcome, reason.into()))
-}
-
-fn drop_wrong(
-    example: &Example,
-    candidates: &[&Rationale],
-    verdicts: &mut [Option<(Rule, String)>],
-) {
-    for (candidate, verdict) in candidates.iter().zip(verdicts) {
-        if verdict.is_none() && candidate.label.as_ref() != Some(&example.label) {
-            let found = candidate
-                .label
-                .as_deref()
-                .unwrap_or("none of the label set");
-            *verdict = Some((
-                Rule::Accuracy,
-                format!("its label is {found}, the gold label is {}", example.label),
-            ));
+impl Choice {
+    fn drop_for(&mut self, verdict: Verdict) {
+        if let Some((rule, reason)) = verdict {
+            self.kept = false;
+            (self.rule, self.reason, self.weight) = (rule, reason, 0.0);
         }
     }
 }
 
-fn drop_alike(
-    candidates: &[&Rationale],
-    max_similarity: f64,
-    verdicts: &mut [Option<(Rule, String)>],
-) {
-    let mut kept: Vec<(&str, _)> = Vec::new();
-    for (candidate, verdict) in candidates.iter().zip(verdicts) {
-        if verdict.is_some() {
-            continue;
+/// Scores and judgements by rationale.
+struct Known<'a> {
+    scores: HashMap<&'a str, &'a Scores>,
+    ratings: HashMap<&'a str, f64>,
+}
+
+impl<'a> Known<'a> {
+    fn of(input: &Input<'a>) -> Self {
+        let rating = |j: &'a Judgement| {
+            let sum: f64 = j.ratings.values().map(|r| f64::from(*r)).sum();
+            (!j.ratings.is_empty()).then(|| (j.rationale.as_str(), sum / j.ratings.len() as f64))
+        };
+        let scores = input.scores.iter().map(|s| (s.rationale.as_str(), s));
+        Self {
+            scores: scores.collect(),
+            ratings: input.judgements.iter().filter_map(rating).collect(),
         }
-        let grams = trigrams(&candidate.text);
-        let close = kept
-            .iter()
-            .map(|(id, other)| (*id, jaccard(&grams, other)))
-            .find(|(_, s)| *s >= max_similarity);
-        match close {
-            Some((id, similarity)) => {
-                let reason = format!("shares {similarity:.2} of its word trigrams with {id}");
-                *verdict = Some((Rule::Diversity, reason));
+    }
+
+    /// The number to rank by; Rationale Difficulty in logarithms.
+    fn of_score(&self, score: Score, candidate: &Rationale) -> Option<f64> {
+        let scores = self.scores.get(candidate.id.as_str());
+        match score {
+            Score::Words => Some(words(&candidate.text).count() as f64),
+            Score::Judge => self.ratings.get(candidate.id.as_str()).copied(),
+            Score::Rd | Score::RdStripped | Score::RdControl => {
+                ln_rd(score, scores?.answer.as_ref()?)
             }
-            None => kept.push((&candidate.id, grams)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn example(id: &str, split: Split) -> Example {
-        let (claim, label) = ("c".into(), "yes".into());
-        Example {
-            id: id.into(),
-            claim,
-            evidence: vec![],
-            notes: vec![],
-            label,
-            strata: BTreeMap::new(),
-            split,
+            Score::Steps => None,
+            Score::Rsr => scores?.response.as_ref().map(rsr),
+            Score::Ifd | Score::IfdPpl => ifd(score, scores?.response.as_ref()?),
+            Score::Perplexity => scores?.response.as_ref().map(|r| r.surprisal.exp()),
         }
     }
 
-    fn rationale(example: &str, number: usize, label: Option<&str>, text: &str) -> Rationale {
-        Rationale {
-            id: format!("{example}/{number}"),
-            example: example.into(),
-            label: label.map(Into::into),
-            text: text.into(),
-            outcome: if text.is_empty() {
-                Outcome::Empty
-            } else {
-                Outcome::Ok
-            },
-            label_was_shown: false,
-            source: "test".into(),
-            prompt: None,
-            usage: None,
-        }
+    fn why_not(&self, candidate: &Rationale) -> String {
+        let scores = self.scores.get(candidate.id.as_str());
+        let why = scores.and_then(|s| s.unscored.as_ref());
+        why.map_or("it has no score".into(), |why| {
+            format!("it has no score: {why}")
+        })
     }
 
-    /// Lines of "label text", one candidate each, against the rules that decide them.
-    fn check(method: &Method, candidates: &str, expected: &str) {
-        let parse = |(n, line): (usize, &str)| {
-            let (label, text) = line.trim().split_once(' ').unwrap();
-            rationale(
-                "a",
-                n,
-                (label != "-").then_some(label),
-                text.trim_matches('_'),
-            )
+    /// Everything that is known, by name; a ratio only where both of its sides are.
+    fn all(&self, candidate: &Rationale) -> BTreeMap<String, f64> {
+        let mut all = BTreeMap::new();
+        let mut put = |name: &str, value: Option<f64>| {
+            all.extend(
+                value
+                    .filter(|v| v.is_finite())
+                    .map(|v| (name.to_owned(), v)),
+            );
         };
-        let rationales: Vec<Rationale> = candidates.lines().enumerate().map(parse).collect();
-        let options = SelectOptions {
-            method: method.clone(),
+        put("judge", self.of_score(Score::Judge, candidate));
+        let Some(scores) = self.scores.get(candidate.id.as_str()) else {
+            return all;
         };
-        let choices = choose(&[example("a", Split::Train)], &rationales, &options, 7).unwrap();
-        let rules: Vec<String> = choices
-            .iter()
-            .map(|c| {
-                if c.kept {
-                    "kept".into()
-                } else {
-                    format!("{:?}", c.rule)
+        if let Some(answer) = &scores.answer {
+            put("answer_perplexity", Some(answer.given.exp()));
+            if let Some(alone) = answer.alone {
+                put("answer_perplexity_alone", Some(alone.exp()));
+                for score in [Score::Rd, Score::RdStripped, Score::RdControl] {
+                    put(score.name(), ln_rd(score, answer).map(f64::exp));
                 }
-            })
-            .collect();
-        assert_eq!(rules.join(" "), expected);
-    }
-
-    #[test]
-    fn rules_apply_in_order_and_the_first_that_drops_is_named() {
-        let diverse = |keep| Method::Diverse {
-            keep,
-            max_similarity: 0.5,
-        };
-        let five = "yes ice melts because it is warm\nno the sun went out\nyes ice melts because it is very warm\nyes __\nyes heat breaks the bonds of the crystal";
-        check(&diverse(3), five, "kept Accuracy Diversity Outcome kept");
-        check(&diverse(1), five, "kept Accuracy Diversity Outcome Keep");
-        check(&Method::All, five, "kept kept kept Outcome kept");
-        check(
-            &diverse(2),
-            "- no label at all\nno wrong label here",
-            "Accuracy Accuracy",
-        );
-        // A near-duplicate of a wrong candidate is no near-duplicate of a kept one.
-        check(
-            &diverse(2),
-            "no ice melts because it is warm\nyes ice melts because it is warm",
-            "Accuracy kept",
-        );
-    }
-
-    #[test]
-    fn the_test_split_is_never_selected_from_and_bare_examples_are_counted() {
-        let examples = [
-            example("a", Split::Train),
-            example("b", Split::Test),
-            example("c", Split::Validation),
-        ];
-        let rationales = [
-            rationale("a", 0, Some("no"), "x"),
-            rationale("b", 0, Some("yes"), "y"),
-        ];
-        let choices = choose(&examples, &rationales, &SelectOptions::default(), 7).unwrap();
-        assert_eq!(choices.len(), 1);
-        assert_eq!(choices[0].rule, Rule::Accuracy);
-        assert_eq!(uncovered(&examples, &choices), ["a", "c"]);
-    }
-
-    proptest! {
-        #[test]
-        fn a_selection_is_a_subset_of_the_right_size(keep in 1usize..5, texts in proptest::collection::vec("[a-c ]{0,12}", 0..9), seed in 0u64..99) {
-            let rationales: Vec<Rationale> =
-                texts.iter().enumerate().map(|(n, text)| rationale("a", n, Some("yes"), text.trim())).collect();
-            for method in [Method::Random { keep }, Method::Diverse { keep, max_similarity: 0.5 }] {
-                let options = SelectOptions { method };
-                let choices = choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap();
-                prop_assert_eq!(choices.len(), texts.len());
-                prop_assert!(choices.iter().filter(|c| c.kept).count() <= keep);
-                prop_assert_eq!(&choose(&[example("a", Split::Train)], &rationales, &options, seed).unwrap(), &choices);
             }
         }
+        if let Some(response) = &scores.response {
+            put("perplexity", Some(response.surprisal.exp()));
+            put("rsr", Some(rsr(response)));
+            put("ifd", ifd(Score::Ifd, response));
+            put("ifd_ppl", ifd(Score::IfdPpl, response));
+        }
+        all
     }
 }

@@ -199,7 +199,7 @@ fn vote_of(samples: &[Prediction]) -> (Vec<Prediction>, Votes) {
 }
 
 /// The student of this run: a whole model, or the base model under its adapter.
-fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
+pub(crate) fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
     let folder = job.path(trained_name(job));
     match job.config.student.train.method {
         Method::Lora => Ok(base.without_adapter().with_adapter(&folder)?),
@@ -254,7 +254,7 @@ struct Said {
 }
 
 /// Lets one system answer the examples that it has not answered yet.
-fn answer(
+pub(crate) fn answer(
     job: &Job<'_>,
     examples: &[Example],
     model: &Model,

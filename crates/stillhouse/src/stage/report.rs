@@ -9,9 +9,12 @@ use stillhouse_core::evaluate::agreement::Agreement;
 use stillhouse_core::evaluate::answer::Votes;
 use stillhouse_core::evaluate::summary::MetricsFile;
 use stillhouse_core::event::Observer;
-use stillhouse_core::record::{Choice, Example, Judgement, Reference, Split};
-use stillhouse_core::report::{self, Dataset, Funnel, Report, StageTime};
+use stillhouse_core::record::{
+    Choice, Example, Judgement, Rationale, Reference, Scores, Split,
+};
+use stillhouse_core::report::{self, Dataset, Funnel, Report, Selected, StageTime};
 use stillhouse_core::run::{Inputs, Manifest, Outputs, Run, Stage};
+use stillhouse_core::select::{Input, SelectOptions, Similarity, Vectors, Wanted};
 use stillhouse_core::{fs, jsonl};
 
 use crate::error::Result;
@@ -56,9 +59,10 @@ fn gather(job: &Job<'_>) -> Result<Report> {
     let all = read_all("examples.jsonl")?;
     let data: DataSummary = fs::read_json(&job.path("data.json"))?;
     let own: Vec<Reference> = jsonl::read(&job.path("references.jsonl"))?;
+    let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
     let choices: Vec<Choice> = jsonl::read(&job.path("selection.jsonl"))?;
-    let rationales = jsonl::read(&job.path("rationales.jsonl"))?;
     let selection = Funnel::of(&rationales, &choices, &own);
+    let selected = selected(job, &all, &rationales, &choices, &own)?;
     let dataset = counted(&data);
     let examples: Vec<Example> = all.into_iter().filter(|e| e.split == Split::Test).collect();
     let references = evaluate::references(job, &examples)?
@@ -92,6 +96,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         config: job.given.to_toml(),
         dataset,
         selection: Some(selection),
+        selected: Some(selected),
         steps: jsonl::read(&job.path("steps.jsonl"))?,
         metrics: fs::read_json(&job.path("metrics.json"))?,
         tables,
@@ -146,6 +151,37 @@ fn tables(job: &Job<'_>, manifest: &Manifest, choices: &[Choice]) -> Result<Vec<
     Ok(tables)
 }
 
+/// What selection saw, from its own records and the scores that it left.
+fn selected(
+    job: &Job<'_>,
+    examples: &[Example],
+    rationales: &[Rationale],
+    choices: &[Choice],
+    references: &[Reference],
+) -> Result<Selected> {
+    let own = &job.config.select;
+    let path = job.path("scores.jsonl");
+    let scores: Vec<Scores> = if Wanted::of(own).any() {
+        jsonl::read(&path)?
+    } else {
+        vec![]
+    };
+    // What would need embeddings again is compared by words here.
+    let options = SelectOptions {
+        similarity: Similarity::default(),
+        ..own.clone()
+    };
+    let input = Input {
+        examples,
+        rationales,
+        scores: &scores,
+        judgements: &[],
+        vectors: &Vectors::new(),
+    };
+    let seed = job.config.seed;
+    Ok(Selected::of(&input, choices, &options, references, seed))
+}
+
 /// Short facts below the heading.
 fn facts(
     job: &Job<'_>,
@@ -191,7 +227,22 @@ fn facts(
             format!("{first:.3} before, {last:.3} after"),
         ));
     }
+    if let Some(cec) = number("/validation_cec").as_f64() {
+        facts.push(("validation CEC".to_owned(), format!("{cec:.3}")));
+    }
+    if let Some((before, after)) = general_perplexity(fact) {
+        facts.push((
+            "perplexity of a general text".to_owned(),
+            format!("{before:.1} before, {after:.1} after"),
+        ));
+    }
     facts
+}
+
+/// The perplexity of a general text before and after training, where it was measured.
+fn general_perplexity(fact: &impl Fn(Stage, &str) -> Value) -> Option<(f64, f64)> {
+    let of = |when: &str| fact(Stage::Train, &format!("/general_perplexity/{when}")).as_f64();
+    Some((of("before")?, of("after")?))
 }
 
 /// What a reader should know, and what should worry one.
@@ -252,6 +303,11 @@ fn remarks(
         if n > 0 {
             warnings.push(format!("{n} {what}."));
         }
+    }
+    if let Some((before, after)) = general_perplexity(fact)
+        && after > 2.0 * before
+    {
+        warnings.push(format!("The student lost language: a general text that it did not learn is {:.1} times as surprising as before (perplexity {before:.1}, now {after:.1}).", after / before));
     }
     if job.config.data.show_label {
         warnings.push("The student's prompt shows the gold label: label metrics mean nothing and are left out.".into());
