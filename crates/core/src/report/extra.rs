@@ -170,6 +170,7 @@ mod tests {
             kept,
             rule: Rule::Keep,
             reason: String::new(),
+            scores: Default::default(),
             weight: 1.0,
         };
         let choices = [choice("a/0", true), choice("a/1", false)];

@@ -241,16 +241,16 @@ pub(crate) fn prompts(
 }
 
 /// Who is asked, and how.
-struct Asked {
-    system: String,
-    options: GenerateOptions,
-    seed: u64,
+pub(crate) struct Asked {
+    pub(crate) system: String,
+    pub(crate) options: GenerateOptions,
+    pub(crate) seed: u64,
 }
 
 /// What was said so far, also before a stop or a kill.
-struct Said {
-    log: Log,
-    answers: Vec<Prediction>,
+pub(crate) struct Said {
+    pub(crate) log: Log,
+    pub(crate) answers: Vec<Prediction>,
 }
 
 /// Lets one system answer the examples that it has not answered yet.
