@@ -170,7 +170,7 @@ mod tests {
             kept,
             rule: Rule::Keep,
             reason: String::new(),
-            scores: Default::default(),
+            scores: BTreeMap::new(),
             weight: 1.0,
         };
         let choices = [choice("a/0", true), choice("a/1", false)];
