@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Ablate(Ablate),
     /// Show what a run's data look like: counts, lengths, leaks, one prompt with its trained tokens
     Data(DataArgs),
-    /// Fetch and verify a model, for work without a network later
+    /// Fetch and verify a model or a data set, for work without a network later
     Pull(Pull),
     /// Print the commented default config, or a config file checked and resolved
     Config(ConfigArgs),
@@ -240,7 +240,7 @@ pub(crate) enum ComplexityName {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// The config file, such as examples/quickstart/run.toml
+    /// A config file, a dataset file, or the name of a known data set, such as gsm8k
     pub(crate) config: PathBuf,
     /// Put a value over the config: data.split.test=0.2 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -252,7 +252,8 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pull {
-    /// A model's name, such as sentence-transformers/all-MiniLM-L6-v2
+    /// A model's name, such as sentence-transformers/all-MiniLM-L6-v2; a known data set, such as
+    /// gsm8k; or a dataset file
     pub(crate) name: String,
 }
 

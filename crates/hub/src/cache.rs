@@ -12,12 +12,17 @@ const REVISION: &str = "REVISION";
 
 /// Where our cache keeps the model.
 pub(crate) fn folder_of(cache: &Path, id: &Id<'_>) -> PathBuf {
+    cache.join("models").join(name_of(id))
+}
+
+/// A hub id as the name of a folder.
+pub(crate) fn name_of(id: &Id<'_>) -> String {
     let mut name = id.name.replace('/', "--");
     if id.revision != "main" {
         name.push('@');
         name.push_str(id.revision);
     }
-    cache.join("models").join(name)
+    name
 }
 
 /// The model in our own cache.

@@ -106,7 +106,7 @@ fn not_found(name: &str, tried: &[Tried], is_offline: bool) -> String {
     };
     write!(
         text,
-        "\n  to mend it: {mend}, or give the path of a folder that holds the model"
+        "\n  to mend it: {mend}, or give the path of a folder that holds it"
     )
     .expect("writing to a String cannot fail");
     text

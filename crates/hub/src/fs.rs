@@ -86,6 +86,50 @@ pub(crate) fn write(
     Ok(Ok((bytes, hex(&hasher.finalize()))))
 }
 
+/// Writes all of `content` into a file, behind what is there or in its place, and returns the
+/// bytes; an error of the reader is told apart, and what came before it is kept.
+pub(crate) fn append(
+    path: &Path,
+    behind: bool,
+    content: &mut dyn Read,
+) -> Result<std::result::Result<u64, std::io::Error>> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    let mut file = if behind {
+        let opened = File::options().append(true).open(path);
+        opened.map_err(|e| Error::io(path, e))?
+    } else {
+        create(path)?
+    };
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 16];
+    let end = loop {
+        match content.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(n) => {
+                let written = file.write_all(&buffer[..n]);
+                written.map_err(|e| Error::io(path, e))?;
+                bytes += n as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => break Err(e),
+        }
+    };
+    file.sync_all().map_err(|e| Error::io(path, e))?;
+    Ok(end.map(|()| bytes))
+}
+
+/// The length of a file; 0 where there is none.
+pub(crate) fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The SHA-256 of some bytes, in hex.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// The SHA-256 of a file, in hex.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
@@ -148,7 +192,7 @@ pub(crate) fn lock(path: &Path, note: &mut dyn FnMut(&str)) -> Result<File> {
     }
     let file = create(path)?;
     if file.try_lock().is_err() {
-        note("another process is fetching the same model; waiting for it");
+        note("another process is fetching the same files; waiting for it");
         file.lock().map_err(|e| Error::io(path, e))?;
     }
     Ok(file)

@@ -8,7 +8,8 @@ use serde_json::Value;
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, Proxy, RequestBuilder};
 
 use crate::error::{Error, Result};
 use crate::options::HubOptions;
@@ -23,7 +24,7 @@ pub(crate) fn fetch(
     note: &mut dyn FnMut(&str),
 ) -> Result<String> {
     let hub = Hub::open(options)?;
-    let (commit, remote) = hub.list(name, revision)?;
+    let (commit, remote) = hub.list("models", name, revision)?;
     let names: Vec<&str> = remote.iter().map(|file| file.name.as_str()).collect();
     if let Some(what) = files::missing(&names) {
         let url = format!("{}/{name}", hub.endpoint);
@@ -51,22 +52,22 @@ pub(crate) fn fetch(
 }
 
 /// A connection to one end point.
-struct Hub<'a> {
+pub(crate) struct Hub<'a> {
     agent: Agent,
-    endpoint: &'a str,
+    pub(crate) endpoint: &'a str,
     authorization: Option<String>,
 }
 
 /// A file of a repository, as the hub lists it.
-struct Remote {
-    name: String,
-    size: Option<u64>,
+pub(crate) struct Remote {
+    pub(crate) name: String,
+    pub(crate) size: Option<u64>,
     /// Known for large files only.
-    sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
 }
 
 impl<'a> Hub<'a> {
-    fn open(options: &'a HubOptions) -> Result<Self> {
+    pub(crate) fn open(options: &'a HubOptions) -> Result<Self> {
         let endpoint = options.endpoint.trim_end_matches('/');
         let bad = |what: String| Error::Http {
             url: endpoint.to_owned(),
@@ -77,27 +78,7 @@ impl<'a> Hub<'a> {
                 "HF_ENDPOINT must begin with https:// or http://".to_owned()
             ));
         }
-        // The message of a bad proxy could hold its password.
-        let proxy = match &options.proxy {
-            Some(proxy) => Some(
-                Proxy::new(proxy.reveal())
-                    .map_err(|_| bad("the proxy's address cannot be read".to_owned()))?,
-            ),
-            None => None,
-        };
-        let connect = Some(Duration::from_secs(options.connect_timeout_seconds));
-        let stall = Some(Duration::from_secs(options.stall_timeout_seconds));
-        let agent = Agent::config_builder()
-            .timeout_resolve(connect)
-            .timeout_connect(connect)
-            .timeout_recv_response(stall)
-            .timeout_per_read(stall)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            .proxy(proxy)
-            .tls_config(TlsConfig::builder().root_certs(roots(options)?).build())
-            .user_agent(concat!("stillhouse/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+        let agent = agent(options, endpoint)?;
         let authorization = token(options)?.map(|token| format!("Bearer {token}"));
         Ok(Self {
             agent,
@@ -106,10 +87,15 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// The commit of `revision` and its files.
-    fn list(&self, name: &str, revision: &str) -> Result<(String, Vec<Remote>)> {
+    /// The commit of `revision` and its files; `kind` is `models` or `datasets`.
+    pub(crate) fn list(
+        &self,
+        kind: &str,
+        name: &str,
+        revision: &str,
+    ) -> Result<(String, Vec<Remote>)> {
         let url = format!(
-            "{}/api/models/{name}/revision/{revision}?blobs=true",
+            "{}/api/{kind}/{name}/revision/{revision}?blobs=true",
             self.endpoint
         );
         let text = self
@@ -165,33 +151,67 @@ impl<'a> Hub<'a> {
     }
 
     fn get(&self, url: &str) -> Result<Response<Body>> {
-        let mut request = self.agent.get(url);
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
+        self.request(url).call().map_err(|e| self.explain(url, &e))
+    }
+
+    /// A question to the hub, with the token.
+    pub(crate) fn request(&self, url: &str) -> RequestBuilder<WithoutBody> {
+        let request = self.agent.get(url);
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
         }
-        request.call().map_err(|e| self.explain(url, &e))
     }
 
     fn explain(&self, url: &str, error: &ureq::Error) -> Error {
-        use ureq::Error::{Io, StatusCode, Timeout};
-        let what = match error {
-            StatusCode(code @ (401 | 403)) if self.authorization.is_some() => {
-                format!("status {code}: the token does not open this model, or there is none such")
-            }
-            StatusCode(code @ (401 | 403)) => {
-                format!("status {code}: no such model, or it asks for a token (set HF_TOKEN)")
-            }
-            StatusCode(404) => "status 404: no such model, revision or file".to_owned(),
-            StatusCode(429) => "status 429: too many requests, try again later".to_owned(),
-            StatusCode(code) => format!("status {code}"),
-            Timeout(what) => format!("no answer in time ({what})"),
-            Io(e) => format!("cannot be reached: {e}"),
-            other => format!("cannot be reached: {other}"),
-        };
-        Error::Http {
-            url: url.to_owned(),
-            what,
+        explain(url, error, self.authorization.is_some())
+    }
+}
+
+/// A client on the way to `url`.
+pub(crate) fn agent(options: &HubOptions, url: &str) -> Result<Agent> {
+    // The message of a bad proxy could hold its password.
+    let bad = |_| Error::Http {
+        url: url.to_owned(),
+        what: "the proxy's address cannot be read".to_owned(),
+    };
+    let proxy = options.proxies.of(url);
+    let proxy = proxy.map(|proxy| Proxy::new(proxy.reveal()).map_err(bad));
+    let connect = Some(Duration::from_secs(options.connect_timeout_seconds));
+    let stall = Some(Duration::from_secs(options.stall_timeout_seconds));
+    Ok(Agent::config_builder()
+        .timeout_resolve(connect)
+        .timeout_connect(connect)
+        .timeout_recv_response(stall)
+        .timeout_per_read(stall)
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .proxy(proxy.transpose()?)
+        .tls_config(TlsConfig::builder().root_certs(roots(options)?).build())
+        .user_agent(concat!("stillhouse/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into())
+}
+
+/// What went wrong, in words.
+pub(crate) fn explain(url: &str, error: &ureq::Error, with_token: bool) -> Error {
+    use ureq::Error::{Io, StatusCode, Timeout};
+    let what = match error {
+        StatusCode(code @ (401 | 403)) if with_token => {
+            format!("status {code}: the token does not open it, or there is none such")
         }
+        StatusCode(code @ (401 | 403)) => {
+            format!("status {code}: none such, or it asks for a token (set HF_TOKEN)")
+        }
+        StatusCode(404) => "status 404: no such repository, revision or file".to_owned(),
+        StatusCode(429) => "status 429: too many requests, try again later".to_owned(),
+        StatusCode(code) => format!("status {code}"),
+        Timeout(what) => format!("no answer in time ({what})"),
+        Io(e) => format!("cannot be reached: {e}"),
+        other => format!("cannot be reached: {other}"),
+    };
+    Error::Http {
+        url: url.to_owned(),
+        what,
     }
 }
 
@@ -234,7 +254,7 @@ fn is_commit(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-fn in_units(bytes: u64) -> String {
+pub(crate) fn in_units(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} bytes"),
         10_000..10_000_000 => format!("{} kB", bytes / 1_000),

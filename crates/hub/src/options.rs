@@ -3,12 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::proxy::Proxies;
+
 /// Where to look and how long to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubOptions {
     /// Whether the network is left alone.
     pub offline: bool,
-    /// Our own cache; models stand in its folder `models`.
+    /// Our own cache; models stand in its folder `models`, data sets in `data`.
     pub cache_folder: PathBuf,
     /// The folder of `models--org--name`, shared with other Hugging Face tools.
     pub hugging_face_cache: Option<PathBuf>,
@@ -18,8 +20,8 @@ pub struct HubOptions {
     pub token: Option<Token>,
     /// A file that holds the token; read only when there is no `token`.
     pub token_file: Option<PathBuf>,
-    /// The address of a proxy, such as `http://user:password@host:3128`.
-    pub proxy: Option<Token>,
+    /// The proxies on the way out.
+    pub proxies: Proxies,
     /// Certificates to trust (PEM) in place of the built-in ones.
     pub certificates_file: Option<PathBuf>,
     /// The Python whose pip fetches wheels.
@@ -87,7 +89,7 @@ impl HubOptions {
             token: token.map(|token| Token::new(token.trim())),
             token_file: path(&["HF_TOKEN_PATH"])
                 .or_else(|| hf_home.map(|hf_home| hf_home.join("token"))),
-            proxy: proxy_for(&endpoint, var).map(Token::new),
+            proxies: Proxies::from_vars(&vars),
             endpoint: endpoint.trim().trim_end_matches('/').to_owned(),
             certificates_file: path(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]),
             python: var(&["STILLHOUSE_PYTHON"]).unwrap_or_else(|| "python3".to_owned()),
@@ -95,36 +97,6 @@ impl HubOptions {
             stall_timeout_seconds: 30,
             wheel_timeout_seconds: 600,
         }
-    }
-}
-
-/// The proxy that the variables name for `endpoint`; a loopback address never goes through one.
-fn proxy_for(endpoint: &str, var: impl Fn(&[&str]) -> Option<String>) -> Option<String> {
-    let (scheme, rest) = endpoint.split_once("://")?;
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let is_excluded = |pattern: &str| {
-        let domain = pattern
-            .trim()
-            .trim_start_matches("*.")
-            .trim_start_matches('.');
-        pattern.trim() == "*"
-            || !domain.is_empty() && (host == domain || host.ends_with(&format!(".{domain}")))
-    };
-    let excluded = var(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    if host == "localhost" || host == "::1" || host.starts_with("127.") {
-        return None;
-    }
-    if excluded.split(',').any(is_excluded) {
-        return None;
-    }
-    if scheme.eq_ignore_ascii_case("https") {
-        var(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-    } else {
-        var(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
     }
 }
 
@@ -138,7 +110,8 @@ impl Token {
         Self(secret.into())
     }
 
-    pub(crate) fn reveal(&self) -> &str {
+    /// What is kept, for the one who sends it.
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -206,26 +179,6 @@ mod tests {
         for value in ["0", "", "no"] {
             assert!(!options(&[("HF_HUB_OFFLINE", value)]).offline, "{value}");
         }
-    }
-
-    #[test]
-    fn a_proxy_is_used_only_for_hosts_that_are_not_excluded() {
-        let check = |vars: &[(&str, &str)], expected: Option<&str>| {
-            assert_eq!(options(vars).proxy, expected.map(Token::new), "{vars:?}");
-        };
-        let proxy = ("HTTPS_PROXY", "http://p:1");
-        check(&[proxy], Some("http://p:1"));
-        check(&[("all_proxy", "http://a:1")], Some("http://a:1"));
-        check(&[proxy, ("NO_PROXY", "localhost,huggingface.co")], None);
-        check(&[proxy, ("no_proxy", "*")], None);
-        check(&[proxy, ("NO_PROXY", "face.co")], Some("http://p:1"));
-        check(
-            &[
-                ("HTTP_PROXY", "http://p:1"),
-                ("HF_ENDPOINT", "http://127.0.0.1:80"),
-            ],
-            None,
-        );
     }
 
     #[test]

@@ -146,7 +146,11 @@ fn what_the_hub_gets_wrong_is_said_and_nothing_is_kept() {
         Serve::NoJson,
         "the answer has no JSON: is this a hub?",
     );
-    check(&REPOSITORY, Serve::Missing, "status 404: no such model");
+    check(
+        &REPOSITORY,
+        Serve::Missing,
+        "status 404: no such repository",
+    );
     check(
         &REPOSITORY[..2],
         Serve::Whole,

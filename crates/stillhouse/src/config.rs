@@ -11,6 +11,7 @@ use stillhouse_student::StudentOptions;
 use stillhouse_teacher::TeacherOptions;
 
 use crate::error::{Error, Result};
+use crate::known;
 
 /// Everything that a run can be told; the tables are the stages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,11 +65,7 @@ impl Config {
             };
             run = table.try_into().map_err(wrong)?;
         }
-        for (key, value) in [
-            ("out", &run.out),
-            ("data.dataset", &run.data.dataset),
-            ("data.path", &run.data.path),
-        ] {
+        for (key, value) in [("out", &run.out), ("data.dataset", &run.data.dataset)] {
             if value.as_os_str().is_empty() {
                 return Err(Error::Config {
                     path: path.to_owned(),
@@ -78,6 +75,50 @@ impl Config {
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self { run, folder })
+    }
+
+    /// The config that looks at data: of a config file, or the defaults around a dataset file or
+    /// the name of a data set that comes with the program.
+    pub fn for_data(given: &Path, sets: &[String]) -> Result<Self> {
+        let is_dataset_file = given.is_file()
+            && fs::read_text(given)?
+                .parse::<toml::Table>()
+                .is_ok_and(|table| table.contains_key("fields"));
+        let is_known = given
+            .to_str()
+            .is_some_and(|name| known::dataset(name).is_some());
+        if given.exists() && !is_dataset_file {
+            return Self::load(given, sets);
+        }
+        if !is_dataset_file && !is_known {
+            let what = format!(
+                "is neither a file nor a data set that is known by name: {}",
+                known::names()
+            );
+            return Err(Error::Config {
+                path: given.to_owned(),
+                what,
+            });
+        }
+        let mut table = toml::Table::new();
+        for set in sets {
+            put(&mut table, set)?;
+        }
+        let wrong = |e: toml::de::Error| Error::Set {
+            set: sets.join(" --set "),
+            what: e.message().to_owned(),
+        };
+        let is_student_given = table.contains_key("student");
+        let mut run: RunConfig = table.try_into().map_err(wrong)?;
+        given.clone_into(&mut run.data.dataset);
+        // Without a model beside it, tokens are those of a tokenizer trained on the data.
+        if !is_student_given && !Path::new(&run.student.model).is_dir() {
+            run.student.init = stillhouse_student::Init::Random;
+        }
+        Ok(Self {
+            run,
+            folder: PathBuf::new(),
+        })
     }
 
     /// Where a path of the config leads: from the working directory, else from beside the config.
@@ -254,7 +295,7 @@ mod tests {
         );
         check(
             &format!("{SMALL}[teacher]\nkind = \"oracle\"\n"),
-            "unknown variant `oracle`, expected one of `recorded`, `http`, `batch`",
+            "unknown variant `oracle`, expected one of `recorded`, `http`, `batch`, `model`",
         );
         check("seed = 1", "`out` is missing");
     }

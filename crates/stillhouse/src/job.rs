@@ -15,6 +15,7 @@ use stillhouse_student::{Init, Model};
 use crate::config::{Config, RunConfig};
 use crate::error::{Error, Result};
 use crate::fingerprint;
+use crate::known;
 use crate::pipeline::World;
 
 /// One run's shared things.
@@ -27,6 +28,7 @@ pub(crate) struct Job<'a> {
     pub(crate) given: &'a Config,
     /// Name and hash of the dataset file.
     pub(crate) dataset_file: (String, String),
+    records: OnceCell<PathBuf>,
     base: OnceCell<Found>,
     scorer: OnceCell<Found>,
     encoder: OnceCell<Found>,
@@ -45,14 +47,14 @@ impl<'a> Job<'a> {
     pub(crate) fn new(given: &'a Config, world: &'a World<'a>) -> Result<Self> {
         let config = &given.run;
         let path = given.locate(&config.data.dataset);
-        let dataset: Dataset =
-            toml::from_str(&fs::read_text(&path)?).map_err(|e| Error::Config {
-                path: path.clone(),
-                what: e.to_string().trim_end().to_owned(),
-            })?;
-        dataset.check(&path)?;
+        let text = dataset_text(&path)?;
+        let dataset = read_dataset(&text, &path)?;
+        if config.data.path.as_os_str().is_empty() && dataset.from.is_none() {
+            let what = "is not set, and the dataset file names no place ([from]) to fetch the records from";
+            return Err(stillhouse_core::Error::option("data.path", what).into());
+        }
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
-        let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
+        let dataset_file = ("dataset".to_owned(), fs::sha256_of(text.as_bytes()));
         let [base, scorer, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
         Ok(Self {
             config,
@@ -61,12 +63,33 @@ impl<'a> Job<'a> {
             template,
             given,
             dataset_file,
+            records: OnceCell::new(),
             base,
             scorer,
             encoder,
             judge,
             teacher,
         })
+    }
+
+    /// Where the records are: the config's path, or where the dataset file's `[from]` leads; found
+    /// once, and fetched where need be.
+    pub(crate) fn records(&self, observe: &mut Observer<'_>) -> Result<&Path> {
+        if let Some(found) = self.records.get() {
+            return Ok(found);
+        }
+        let path = &self.config.data.path;
+        let found = if path.as_os_str().is_empty() {
+            let mut note = |text: &str| {
+                let _ = observe(Event::Note {
+                    text: text.to_owned(),
+                });
+            };
+            fetch(&self.dataset, self.world.hub, &mut note)?
+        } else {
+            self.given.locate(path)
+        };
+        Ok(self.records.get_or_init(|| found))
     }
 
     /// The base model's folder; found, fetched where need be, and fingerprinted once.
@@ -200,6 +223,67 @@ impl<'a> Job<'a> {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.config.out.join(name)
     }
+}
+
+/// A dataset file's text: of the file, or of the data set of this name that comes with the program.
+fn dataset_text(path: &Path) -> Result<String> {
+    let name = path.to_str().filter(|_| !path.exists());
+    match name.and_then(known::dataset) {
+        Some(text) => Ok(text.to_owned()),
+        None => Ok(fs::read_text(path)?),
+    }
+}
+
+fn read_dataset(text: &str, path: &Path) -> Result<Dataset> {
+    let dataset: Dataset = toml::from_str(text).map_err(|e| Error::Config {
+        path: path.to_owned(),
+        what: e.to_string().trim_end().to_owned(),
+    })?;
+    dataset.check(path)?;
+    Ok(dataset)
+}
+
+/// The data set of a name or of a dataset file; `None` where it is neither.
+pub(crate) fn dataset_named(name: &Path) -> Result<Option<Dataset>> {
+    let is_file = name.extension().is_some_and(|end| end == "toml") && name.is_file();
+    let is_known = !name.exists()
+        && name
+            .to_str()
+            .is_some_and(|name| known::dataset(name).is_some());
+    if !is_file && !is_known {
+        return Ok(None);
+    }
+    Ok(Some(read_dataset(&dataset_text(name)?, name)?))
+}
+
+/// The records of a data set, from where its `[from]` says: the file, or the folder of several.
+pub(crate) fn fetch(
+    dataset: &Dataset,
+    hub: &stillhouse_hub::HubOptions,
+    note: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
+    let Some(from) = &dataset.from else {
+        let what = format!(
+            "`{}` names no place ([from]) to fetch its records from; give their path",
+            dataset.name
+        );
+        return Err(stillhouse_core::Error::option("data.path", what).into());
+    };
+    let files = dataset.file_names();
+    let origin = stillhouse_hub::Origin {
+        hub: from.hub.as_deref(),
+        revision: from.revision.as_deref(),
+        url: from.url.as_deref(),
+        files: files.iter().map(String::as_str).collect(),
+        // Of several files it is the hash of their names and hashes, which the data stage makes.
+        sha256: from.sha256.as_deref().filter(|_| files.len() < 2),
+    };
+    let found = stillhouse_hub::find_data(&origin, hub, note)?;
+    let is_one = dataset.files.is_empty() && dataset.table.lines.is_empty();
+    Ok(match found.files.first() {
+        Some(file) if is_one => found.folder.join(file),
+        _ => found.folder,
+    })
 }
 
 /// How prompts and completions are made, as the dataset file says.

@@ -10,6 +10,7 @@ mod error;
 pub mod evaluate;
 mod fingerprint;
 mod job;
+mod known;
 mod likelihood;
 mod look;
 mod memory;
@@ -26,12 +27,17 @@ pub use stillhouse_core::event::{Event, Observer};
 pub use stillhouse_core::run::Stage;
 pub use stillhouse_hub::HubOptions;
 
-/// Finds a model by name, fetching and verifying it where it is not on this machine yet, and
-/// returns its folder; `note` hears what is being fetched.
+/// Finds a model or a data set by name, fetching and verifying it where it is not on this machine
+/// yet, and returns its folder, or the file that a data set is; `note` hears what is being fetched.
+///
+/// A data set is the name of one that comes with the program, or a dataset file.
 pub fn pull(
     name: &str,
     hub: &HubOptions,
     note: &mut dyn FnMut(&str),
 ) -> Result<std::path::PathBuf> {
+    if let Some(dataset) = job::dataset_named(std::path::Path::new(name))? {
+        return job::fetch(&dataset, hub, note);
+    }
     Ok(stillhouse_hub::find(name, hub, note)?.folder)
 }

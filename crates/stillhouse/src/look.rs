@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
-use stillhouse_core::data::{self, Candidate, Data, Summary, name_of};
+use stillhouse_core::data::{self, Candidate, Summary, name_of};
 use stillhouse_core::event::Observer;
-use stillhouse_core::record::{Example, Split};
+use stillhouse_core::record::{Example, Reference, Split};
 use stillhouse_student::batch::LossOn;
 use stillhouse_student::tokenizer::Tokenizer;
 use stillhouse_student::{Init, Interface};
@@ -71,66 +71,40 @@ pub struct Shown {
 /// Reads a run's data and looks at them with the eyes of its student.
 pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> Result<Look> {
     let job = Job::new(config, world)?;
-    let data = data::load(&job.dataset, &stage::data::located(&job), job.config.seed)?;
-    let (tokenizer, interface) = student(&job, &data.examples, observe)?;
-    let recorded = recorded(&job, &data)?;
+    let options = stage::data::located(&job, observe)?;
+    // Only a tokenizer that is yet to be trained needs all examples at once.
+    let all = match job.config.student.init {
+        Init::Random => data::load(&job.dataset, &options, job.config.seed)?.examples,
+        Init::Pretrained => vec![],
+    };
+    let student = Reader::new(&job, &all, observe)?;
+    drop(all);
+    let recorded = recorded(&job)?;
 
     let mut prompts: BTreeMap<Split, Vec<usize>> = BTreeMap::new();
     let mut completions = Vec::new();
     let mut look = Look {
-        summary: data.summary.clone(),
+        summary: Summary::default(),
         about: about(&job),
         prompts: BTreeMap::new(),
         completions: Lengths::default(),
-        context: interface.context,
+        context: student.interface.context,
         shortened: (0, 0),
         too_long: (0, vec![]),
         example: None,
     };
-    for example in &data.examples {
-        let whole = job.template.fill(example, usize::MAX)?;
-        let n_prompt = interface.prompt(&tokenizer, &whole).len();
+    let seed = job.config.seed;
+    look.summary = data::read_each(&job.dataset, &options, seed, |example, reference, own| {
+        let rationale = rationale(&example, own, reference, &recorded);
+        let whole = job.template.fill(&example, usize::MAX)?;
+        let n_prompt = student.prompt(&whole).len();
         prompts.entry(example.split).or_default().push(n_prompt);
-        let rationale = recorded.get(example.id.as_str()).map(String::as_str);
-        let completion = completion(&job, example, rationale);
-        let mut answer = tokenizer.completion(&completion);
-        answer.extend(interface.eos.first());
+        let answer = student.completion(&job, &example, rationale.as_deref());
         if rationale.is_some() {
             completions.push(answer.len());
         }
-        let most = job.config.student.generate.max_new_tokens;
-        let answer_room = if example.split == Split::Test {
-            most
-        } else {
-            answer.len()
-        };
-        let room = interface.prompt_room(answer_room);
-        let fits = |text: &str| Ok(interface.prompt(&tokenizer, text).len() <= room);
-        let Some(prompt) = job.template.fit(example, fits)? else {
-            look.too_long.0 += 1;
-            if look.too_long.1.len() < 5 {
-                look.too_long.1.push(example.id.clone());
-            }
-            continue;
-        };
-        look.shortened.0 += usize::from(prompt.evidence_dropped > 0);
-        look.shortened.1 += prompt.evidence_dropped;
-        if look.example.is_none() && example.split == Split::Train {
-            let tokens = interface.prompt(&tokenizer, &prompt.text);
-            let n_read = match job.config.student.train.loss_on {
-                LossOn::All if !interface.is_encoder_decoder() => 1.min(tokens.len()),
-                _ => tokens.len(),
-            };
-            let all: Vec<u32> = tokens.into_iter().chain(answer).collect();
-            look.example = Some(Shown {
-                id: example.id.clone(),
-                read: tokenizer.decode_all(&all[..n_read]),
-                learnt: tokenizer.decode_all(&all[n_read..]),
-                tokens: (n_read, all.len() - n_read),
-                is_placeholder: rationale.is_none(),
-            });
-        }
-    }
+        look.take(&job, &student, &example, answer, rationale.is_none())
+    })?;
     look.prompts = prompts
         .into_iter()
         .map(|(split, n)| (split, lengths(n)))
@@ -139,62 +113,118 @@ pub fn look(config: &Config, world: &World<'_>, observe: &mut Observer<'_>) -> R
     Ok(look)
 }
 
-/// The student's tokenizer and what texts it reads, without its weights where it has a folder.
-fn student(
-    job: &Job<'_>,
-    examples: &[Example],
-    observe: &mut Observer<'_>,
-) -> Result<(Tokenizer, Interface)> {
-    if job.config.student.init == Init::Random {
-        let model = job.untrained(examples, observe)?;
-        return Ok((model.tokenizer().clone(), model.interface()));
+impl Look {
+    /// Counts what one example loses to the context, and shows the first of training.
+    fn take(
+        &mut self,
+        job: &Job<'_>,
+        student: &Reader,
+        example: &Example,
+        answer: Vec<u32>,
+        is_placeholder: bool,
+    ) -> stillhouse_core::Result<()> {
+        let tokenizer = &student.tokenizer;
+        let answer_room = match example.split {
+            Split::Test => job.config.student.generate.max_new_tokens,
+            _ => answer.len(),
+        };
+        let room = student.interface.prompt_room(answer_room);
+        let fits = |text: &str| Ok(student.prompt(text).len() <= room);
+        let Some(prompt) = job.template.fit(example, fits)? else {
+            self.too_long.0 += 1;
+            if self.too_long.1.len() < 5 {
+                self.too_long.1.push(example.id.clone());
+            }
+            return Ok(());
+        };
+        self.shortened.0 += usize::from(prompt.evidence_dropped > 0);
+        self.shortened.1 += prompt.evidence_dropped;
+        if self.example.is_none() && example.split == Split::Train {
+            let tokens = student.prompt(&prompt.text);
+            let n_read = match job.config.student.train.loss_on {
+                LossOn::All if !student.interface.is_encoder_decoder() => 1.min(tokens.len()),
+                _ => tokens.len(),
+            };
+            let all: Vec<u32> = tokens.into_iter().chain(answer).collect();
+            self.example = Some(Shown {
+                id: example.id.clone(),
+                read: tokenizer.decode_all(&all[..n_read]),
+                learnt: tokenizer.decode_all(&all[n_read..]),
+                tokens: (n_read, all.len() - n_read),
+                is_placeholder,
+            });
+        }
+        Ok(())
     }
-    let folder = &job.base(observe)?.folder;
-    let mut interface = Interface::load(folder)?;
-    if let Some(tokens) = job.config.student.context_tokens {
-        interface.limit_context(tokens);
-    }
-    Ok((Tokenizer::load(folder, &interface)?, interface))
 }
 
-/// A rationale for the gold label of each example that has one: recorded in the data, the
-/// reference, or recorded apart.
-fn recorded(job: &Job<'_>, data: &Data) -> Result<HashMap<String, String>> {
-    let gold: HashMap<&str, &str> = data
-        .examples
-        .iter()
-        .map(|e| (e.id.as_str(), e.label.as_str()))
-        .collect();
-    let mut candidates: Vec<Candidate> = data.candidates.clone();
+/// What the student reads with.
+struct Reader {
+    tokenizer: Tokenizer,
+    interface: Interface,
+}
+
+impl Reader {
+    /// The student's tokenizer and what texts it reads, without its weights where it has a folder.
+    fn new(job: &Job<'_>, examples: &[Example], observe: &mut Observer<'_>) -> Result<Self> {
+        if job.config.student.init == Init::Random {
+            let model = job.untrained(examples, observe)?;
+            return Ok(Self {
+                tokenizer: model.tokenizer().clone(),
+                interface: model.interface(),
+            });
+        }
+        let folder = &job.base(observe)?.folder;
+        let mut interface = Interface::load(folder)?;
+        if let Some(tokens) = job.config.student.context_tokens {
+            interface.limit_context(tokens);
+        }
+        Ok(Self {
+            tokenizer: Tokenizer::load(folder, &interface)?,
+            interface,
+        })
+    }
+
+    /// The tokens of a prompt as the model reads it.
+    fn prompt(&self, text: &str) -> Vec<u32> {
+        self.interface.prompt(&self.tokenizer, text)
+    }
+
+    /// The tokens that are learnt.
+    fn completion(&self, job: &Job<'_>, example: &Example, rationale: Option<&str>) -> Vec<u32> {
+        let text = rationale.unwrap_or("(the teacher's rationale)");
+        let text = job.template.completion(&example.label, text);
+        let mut tokens = self.tokenizer.completion(&text);
+        tokens.extend(self.interface.eos.first());
+        tokens
+    }
+}
+
+/// Rationales that are recorded apart from the data, by example.
+fn recorded(job: &Job<'_>) -> Result<HashMap<String, Vec<Candidate>>> {
+    let mut found: HashMap<String, Vec<Candidate>> = HashMap::new();
     if let Some(path) = &job.config.teacher.path {
         let fields = &job.config.teacher.fields;
-        candidates.extend(read_candidates(
-            &job.given.locate(path),
-            fields,
-            &job.dataset,
-        )?);
-    }
-    let mut found = HashMap::new();
-    for candidate in candidates {
-        if gold.get(candidate.example.as_str()).copied() == candidate.label.as_deref()
-            && candidate.label.is_some()
-        {
-            found.entry(candidate.example).or_insert(candidate.text);
-        }
-    }
-    for reference in &data.references {
-        if let Some(text) = reference.explanations.first() {
-            found
-                .entry(reference.id.clone())
-                .or_insert_with(|| text.clone());
+        for candidate in read_candidates(&job.given.locate(path), fields, &job.dataset)? {
+            let of = found.entry(candidate.example.clone()).or_default();
+            of.push(candidate);
         }
     }
     Ok(found)
 }
 
-fn completion(job: &Job<'_>, example: &Example, rationale: Option<&str>) -> String {
-    let text = rationale.unwrap_or("(the teacher's rationale)");
-    job.template.completion(&example.label, text)
+/// A rationale for an example's gold label: recorded in the data, recorded apart, or the reference.
+fn rationale(
+    example: &Example,
+    own: Vec<Candidate>,
+    reference: Option<Reference>,
+    recorded: &HashMap<String, Vec<Candidate>>,
+) -> Option<String> {
+    let apart = recorded.get(&example.id).into_iter().flatten().cloned();
+    let mut all = own.into_iter().chain(apart);
+    let for_gold = all.find(|candidate| candidate.label.as_ref() == Some(&example.label));
+    let for_gold = for_gold.map(|candidate| candidate.text);
+    for_gold.or_else(|| reference?.explanations.into_iter().next())
 }
 
 fn about(job: &Job<'_>) -> Vec<(&'static str, String)> {

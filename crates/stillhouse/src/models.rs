@@ -53,6 +53,7 @@ impl Loaded {
         Models {
             encoder: self.encoder.as_deref_mut().map(|encoder| encoder as _),
             judge: self.judge.as_mut().map(|judge| judge as _),
+            judged: None,
         }
     }
 }

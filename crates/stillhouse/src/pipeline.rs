@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::memory;
-use crate::stage::{data, evaluate, generate, report, select, teacher, train};
+use crate::stage::{data, evaluate, generate, judge, report, select, teacher, train};
 
 /// What to do of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,7 +147,12 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
             .student
             .generate
             .check()
+            .and_then(|()| job.config.student.again.check())
             .map_err(|e| of(Stage::Generate, e.into()))?;
+        generate::check(job).map_err(|e| of(Stage::Generate, e))?;
+    }
+    if has(Stage::Evaluate) && evaluate::wants_judge(job) {
+        judge::required(job).map_err(|e| of(Stage::Evaluate, e.into()))?;
     }
     if has(Stage::Evaluate) && job.config.evaluate.needs_encoder() {
         job.encoder(observe).map_err(|e| of(Stage::Evaluate, e))?;
@@ -197,7 +202,7 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
     let mut stages = Vec::new();
     let out = config.run.out.clone();
     if !out.join("manifest.json").exists() {
-        data::inputs_of(&job)?;
+        data::inputs_of(&job, &mut |_| ControlFlow::Continue(()))?;
         stages.extend(wanted(request)?.map(|(stage, ..)| (stage, Plan::Begin)));
         let teacher = teacher::estimate(&job, &stages)?;
         return Ok(Planned {

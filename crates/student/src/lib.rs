@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub mod adapter;
+mod again;
 pub mod batch;
 mod checkpoint;
 pub mod config;
@@ -43,6 +44,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod weights;
 
+pub use again::AgainOptions;
 pub use batch::{Item, Order};
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
@@ -80,6 +82,8 @@ pub struct StudentOptions {
     pub train: TrainOptions,
     /// How it speaks.
     pub generate: GenerateOptions,
+    /// How it answers the test again.
+    pub again: AgainOptions,
 }
 
 impl Default for StudentOptions {
@@ -92,6 +96,7 @@ impl Default for StudentOptions {
             context_tokens: None,
             train: TrainOptions::default(),
             generate: GenerateOptions::default(),
+            again: AgainOptions::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use stillhouse_hub::{Proxies, is_this_machine};
+
 use crate::error::{Error, Result};
 use crate::options::TeacherOptions;
 use crate::secret::Secret;
@@ -63,6 +65,7 @@ impl Access {
                 other.weight,
             )
         });
+        let proxies = Proxies::from_vars(&vars);
         let mut end_points = Vec::new();
         for (base_url, name, key_var, weight) in std::iter::once(own).chain(others) {
             let base_url = base_url.trim().trim_end_matches('/').to_owned();
@@ -88,7 +91,9 @@ impl Access {
                 return Err(Error::option("teacher.api_key_var", what));
             }
             end_points.push(EndPoint {
-                proxy: proxy_for(&base_url, host, var).map(Secret::new),
+                proxy: proxies
+                    .of(&base_url)
+                    .map(|proxy| Secret::new(proxy.reveal())),
                 model: name.unwrap_or_else(|| model.clone()),
                 key: key.map(Secret::new),
                 base_url,
@@ -162,37 +167,6 @@ pub(crate) fn host_of(url: &str) -> Result<&str> {
         return bad("has no host");
     }
     Ok(host)
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
-}
-
-/// The proxy that the variables name; a loopback address never goes through one.
-///
-/// The hub has the same rule; the two packages do not know each other.
-fn proxy_for(url: &str, host: &str, var: impl Fn(&[&str]) -> Option<String>) -> Option<String> {
-    let is_excluded = |pattern: &str| {
-        let domain = pattern
-            .trim()
-            .trim_start_matches("*.")
-            .trim_start_matches('.');
-        pattern.trim() == "*"
-            || !domain.is_empty() && (host == domain || host.ends_with(&format!(".{domain}")))
-    };
-    let excluded = var(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    if is_this_machine(host) || excluded.split(',').any(is_excluded) {
-        return None;
-    }
-    if url
-        .get(..8)
-        .is_some_and(|s| s.eq_ignore_ascii_case("https://"))
-    {
-        var(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-    } else {
-        var(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-    }
 }
 
 #[cfg(test)]
@@ -279,22 +253,16 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_used_only_for_hosts_that_are_not_excluded() {
-        let check = |url, vars: &[(&str, &str)], expected: Option<&str>| {
-            let access = access(Some(url), None, vars).unwrap();
-            assert_eq!(
-                access.end_points[0].proxy,
-                expected.map(Secret::new),
-                "{url} {vars:?}"
-            );
+    fn a_proxy_is_the_one_that_the_variables_name() {
+        let proxy = |url| {
+            let vars = [("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "c.d")];
+            access(Some(url), None, &vars).unwrap().end_points[0]
+                .proxy
+                .clone()
         };
-        let proxy = ("HTTPS_PROXY", "http://p:1");
-        check("https://a.b/v1", &[proxy], Some("http://p:1"));
-        check("HTTPS://a.b/v1", &[proxy], Some("http://p:1"));
-        check("http://a.b/v1", &[proxy], None);
-        check("https://a.b/v1", &[proxy, ("NO_PROXY", "x, .b")], None);
-        check("https://localhost:1/v1", &[proxy], None);
-        check("https://[::1]:1/v1", &[proxy], None);
+        assert_eq!(proxy("https://a.b/v1"), Some(Secret::new("http://p:1")));
+        assert_eq!(proxy("https://c.d/v1"), None);
+        assert_eq!(proxy("https://localhost:1/v1"), None);
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! What it costs, before and after: prices, token counts, the estimate of a run.
+//! What it costs: prices, token counts, and the purse that holds a run under its caps.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::access::Access;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::options::{By, Kind, Price, TeacherOptions};
-use crate::request::{Questions, Request};
+use crate::options::{Kind, Price, TeacherOptions};
+use crate::request::Request;
 
 /// Counts the tokens of a text as the teacher's tokenizer does, or estimates them.
 pub type CountTokens<'a> = dyn Fn(&str) -> usize + 'a;
@@ -112,203 +111,12 @@ pub(crate) fn prompt_tokens(request: &Request, count: &CountTokens<'_>) -> u64 {
     messages.into_iter().flatten().map(text).sum::<u64>() + AROUND_ALL
 }
 
-/// A lowest and a highest value.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Range {
-    /// At least.
-    pub low: f64,
-    /// At most.
-    pub high: f64,
-}
-
-/// What asking would take.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Estimate {
-    /// Answers that are wanted.
-    pub answers: usize,
-    /// Of these, answers that are in the ledger.
-    pub in_ledger: usize,
-    /// Requests that would be sent, were none to fail.
-    pub requests: usize,
-    /// Tokens of all prompts.
-    pub prompt_tokens: u64,
-    /// How the tokens were counted: "counted with the teacher's tokenizer".
-    pub counted: String,
-    /// Tokens of all answers.
-    pub completion_tokens: Range,
-    /// What the range of answers rests on.
-    pub answers_from: String,
-    /// The price, where it is known.
-    pub cost: Option<Range>,
-    /// Its currency.
-    pub currency: String,
-    /// Wall-clock seconds.
-    pub seconds: Range,
-    /// Whether a judge will be asked about the answers; what that takes is not known before them.
-    pub with_judge: bool,
-}
-
-/// Estimates what asking `questions` would take; nothing is sent and nothing written.
-pub fn estimate(
-    questions: &dyn Questions,
-    ledger: Option<&Ledger>,
-    options: &TeacherOptions,
-    access: &Access,
-    count: &CountTokens<'_>,
-    counted: &str,
-) -> Result<Estimate> {
-    let model = options.model.as_deref().unwrap_or_default();
-    let mut estimate = Estimate {
-        answers: questions.n() * options.n_samples(),
-        counted: counted.into(),
-        with_judge: options.judge.is_some(),
-        ..Estimate::default()
-    };
-    for at in 0..questions.n() {
-        let question = questions.question(at)?;
-        let request = Request::new(&question, model, access.identity(), &options.sampling);
-        let mut missing = 0;
-        for sample in 0..options.n_samples() as u32 {
-            let is_there = ledger.map_or(Ok(false), |ledger| ledger.has(&request.hash, sample))?;
-            missing += usize::from(!is_there);
-        }
-        estimate.in_ledger += options.n_samples() - missing;
-        let requests = match options.sampling.by {
-            By::Requests => missing,
-            By::N => missing.min(1),
-        };
-        estimate.requests += requests;
-        if missing > 0 {
-            estimate.prompt_tokens += requests as u64 * prompt_tokens(&request, count);
-        }
-    }
-    let missing = (estimate.answers - estimate.in_ledger) as f64;
-    let lengths = ledger.map(|ledger| ledger.lengths(access.identity(), model));
-    let lengths = lengths
-        .transpose()?
-        .flatten()
-        .filter(|lengths| lengths.n >= 20);
-    let most = options.sampling.max_tokens as f64;
-    // A model writes some 20 to 100 tokens a second.
-    let mut each = Range {
-        low: most / 20.0,
-        high: most,
-    };
-    let mut seconds = Range {
-        low: each.low / 100.0,
-        high: each.high / 20.0,
-    };
-    estimate.answers_from =
-        "no answers yet, so from a twentieth of sampling.max_tokens to all of them".into();
-    if let Some(lengths) = lengths {
-        // Four standard errors of the mean, of those seen and of those to come, and a tenth
-        // for what is different about them.
-        let errors =
-            4.0 * lengths.deviation * (1.0 / lengths.n as f64 + 1.0 / missing.max(1.0)).sqrt();
-        each = Range {
-            low: (0.9 * lengths.mean - errors).max(1.0),
-            high: (1.1 * lengths.mean + errors).min(most),
-        };
-        if lengths.seconds > 0.0 {
-            seconds = Range {
-                low: 0.7 * lengths.seconds,
-                high: 1.5 * lengths.seconds,
-            };
-        }
-        estimate.answers_from = format!("{} answers in the ledger", lengths.n);
-    }
-    estimate.completion_tokens = Range {
-        low: missing * each.low,
-        high: missing * each.high,
-    };
-    let price = price_of(options.price.as_ref(), model, access);
-    let prompt = estimate.prompt_tokens as f64;
-    if let Some(price) = price {
-        let cost = |completion| price.of(prompt, completion, options.kind);
-        let Range { low, high } = estimate.completion_tokens;
-        estimate.cost = Some(Range {
-            low: cost(low),
-            high: cost(high),
-        });
-        estimate.currency = price.currency;
-    }
-    let per = |limit: Option<f64>, amount: f64| limit.map_or(0.0, |limit| 60.0 * amount / limit);
-    let requests = estimate.requests as f64;
-    if options.kind == Kind::Batch {
-        // A batch comes within a day, and often sooner.
-        let n = estimate.requests.div_ceil(options.batch.requests) as f64;
-        estimate.seconds.high = n * 86_400.0;
-        return Ok(estimate);
-    }
-    let paced = |tokens: f64, each: f64| {
-        (requests * each / options.concurrency as f64)
-            .max(per(options.limits.requests_per_minute, requests))
-            .max(per(options.limits.tokens_per_minute, prompt + tokens))
-    };
-    estimate.seconds = Range {
-        low: paced(estimate.completion_tokens.low, seconds.low),
-        high: paced(estimate.completion_tokens.high, seconds.high),
-    };
-    Ok(estimate)
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "answers    {} wanted, {} in the ledger, {} requests to send",
-            self.answers, self.in_ledger, self.requests
-        )?;
-        writeln!(
-            f,
-            "prompts    {} tokens ({})",
-            self.prompt_tokens, self.counted
-        )?;
-        writeln!(
-            f,
-            "answers    {:.0} to {:.0} tokens ({})",
-            self.completion_tokens.low, self.completion_tokens.high, self.answers_from
-        )?;
-        match self.cost {
-            Some(cost) => writeln!(
-                f,
-                "cost       {} to {} {}",
-                money(cost.low),
-                money(cost.high),
-                self.currency
-            )?,
-            None => writeln!(f, "cost       not known for this model: set teacher.price")?,
-        }
-        writeln!(
-            f,
-            "time       {} to {}",
-            span(self.seconds.low),
-            span(self.seconds.high)
-        )?;
-        if self.with_judge {
-            writeln!(
-                f,
-                "judge      one request more for each usable answer, not counted above"
-            )?;
-        }
-        Ok(())
-    }
-}
-
 /// Cents where they matter, more digits where the sum is small.
 pub(crate) fn money(amount: f64) -> String {
     if amount == 0.0 || amount >= 1.0 {
         format!("{amount:.2}")
     } else {
         format!("{amount:.4}")
-    }
-}
-
-fn span(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
     }
 }
 

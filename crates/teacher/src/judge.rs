@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use stillhouse_core::prompt::teacher as prompt;
+use stillhouse_core::prompt::teacher::{self as prompt, Form};
 use stillhouse_core::record::{Example, Judgement, Outcome, Rationale};
 
 use crate::access::{Access, EndPoint};
@@ -10,7 +10,7 @@ use crate::answer;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::live::usage;
-use crate::options::{By, JudgeOptions, Sampling, TeacherOptions};
+use crate::options::{By, JudgeOptions, Kind, Sampling, TeacherOptions};
 use crate::request::{Question, Questions, Request};
 
 /// A question about each rationale that can be judged.
@@ -19,7 +19,7 @@ use crate::request::{Question, Questions, Request};
 #[derive(Debug)]
 pub struct AboutRationales<'a> {
     pairs: Vec<(&'a Example, &'a Rationale)>,
-    with_schema: bool,
+    form: Form,
 }
 
 impl<'a> AboutRationales<'a> {
@@ -36,7 +36,7 @@ impl<'a> AboutRationales<'a> {
         let pair = |r: &'a Rationale| Some((*by_id.get(r.example.as_str())?, r));
         Self {
             pairs: usable.filter_map(pair).collect(),
-            with_schema: options.form == prompt::Form::Json,
+            form: options.form,
         }
     }
 }
@@ -49,13 +49,27 @@ impl Questions for AboutRationales<'_> {
     fn question(&self, at: usize) -> Result<Question> {
         let (example, rationale) = self.pairs[at];
         let label = rationale.label.as_deref().unwrap_or_default();
+        let question = question(example, label, &rationale.text, self.form)?;
         Ok(Question {
             id: rationale.id.clone(),
-            system: None,
-            prompt: prompt::judge(example, label, &rationale.text)?,
-            schema: self.with_schema.then(prompt::judge_schema),
+            ..question
         })
     }
+}
+
+/// The question about one explanation.
+pub(crate) fn question(
+    example: &Example,
+    label: &str,
+    explanation: &str,
+    form: Form,
+) -> Result<Question> {
+    Ok(Question {
+        id: example.id.clone(),
+        system: None,
+        prompt: prompt::judge(example, label, explanation)?,
+        schema: (form == Form::Json).then(prompt::judge_schema),
+    })
 }
 
 /// The options and end points with which the judge is asked: one sample, as likely as it gets.
@@ -66,6 +80,11 @@ pub fn as_judge(
 ) -> (TeacherOptions, Access) {
     let mut access = access.clone();
     let mut judging = TeacherOptions {
+        // A judge stands at an end point, whoever gave the rationales.
+        kind: match options.kind {
+            Kind::Batch => Kind::Batch,
+            Kind::Recorded | Kind::Http | Kind::Model => Kind::Http,
+        },
         samples: Some(1),
         sampling: Sampling {
             temperature: options.sampling.temperature.map(|_| 0.0),

@@ -481,16 +481,22 @@ impl Ledger {
         rows.collect::<rusqlite::Result<_>>().map_err(wrap)
     }
 
-    /// How long answers of a teacher and their requests were so far: their number, the mean and
-    /// the standard deviation of their tokens, and the mean of their seconds.
-    pub(crate) fn lengths(&self, identity: &str, model: &str) -> Result<Option<Lengths>> {
+    /// How long answers of a teacher for one purpose and their requests were so far: their number,
+    /// the mean and the standard deviation of their tokens, and the mean of their seconds.
+    pub(crate) fn lengths(
+        &self,
+        identity: &str,
+        model: &str,
+        purpose: &str,
+    ) -> Result<Option<Lengths>> {
         let query = "SELECT count(*), avg(completion_tokens),
             avg(completion_tokens * completion_tokens), coalesce(avg(nullif(seconds, 0)), 0.0)
             FROM (SELECT a.completion_tokens, a.seconds FROM answers a
                 JOIN requests r ON r.hash = a.request
-                WHERE r.identity = ?1 AND json_extract(r.body, '$.model') = ?2 AND NOT a.is_estimated
+                WHERE r.identity = ?1 AND json_extract(r.body, '$.model') = ?2
+                    AND r.purpose = ?3 AND NOT a.is_estimated
                 LIMIT 1000)";
-        let found = self.one(query, params![identity, model], |row| {
+        let found = self.one(query, params![identity, model, purpose], |row| {
             let n: i64 = row.get(0)?;
             if n == 0 {
                 return Ok(None);

@@ -12,11 +12,13 @@ mod ask;
 mod batch;
 mod cost;
 mod error;
+mod estimate;
 mod http;
 mod judge;
 mod language;
 mod ledger;
 mod live;
+mod local;
 mod options;
 mod rate;
 mod recorded;
@@ -27,11 +29,13 @@ mod wanted;
 pub use access::{Access, EndPoint};
 pub use answer::Answer;
 pub use ask::ask;
-pub use cost::{CountTokens, Estimate, Range, estimate, estimate_tokens, price_of};
+pub use cost::{CountTokens, estimate_tokens, price_of};
 pub use error::{Error, Result};
+pub use estimate::{Estimate, Means, Range, estimate, estimate_judge};
 pub use judge::{AboutRationales, as_judge, judgements};
 pub use ledger::{Ledger, Spent};
 pub use live::{AboutExamples, rationales, template_hash};
+pub use local::{Said, Speak, ask_local};
 pub use options::{
     BatchOptions, By, EndPointOptions, JudgeOptions, Kind, Limits, MaxTokensField, Price,
     RecordedFields, Retry, Sampling, TeacherOptions, Timeouts,

@@ -34,6 +34,11 @@ impl<'a> AboutExamples<'a> {
             system: options.system.as_deref(),
         }
     }
+
+    /// The examples that are asked about.
+    pub(crate) fn examples(&self) -> impl Iterator<Item = &'a Example> + '_ {
+        self.examples.iter().copied()
+    }
 }
 
 impl Questions for AboutExamples<'_> {

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 pub struct TeacherOptions {
     /// Where rationales come from.
     pub kind: Kind,
-    /// The file of recorded rationales, one JSON object a line; unset, they stand in the data
-    /// set's own records.
+    /// The table of recorded rationales: JSONL, JSON, CSV, TSV or Parquet; unset, they stand in the
+    /// data set's own records.
     pub path: Option<PathBuf>,
     /// Whether the teacher of recorded rationales was shown the gold label.
     pub label_was_shown: bool,
@@ -27,7 +27,7 @@ pub struct TeacherOptions {
     pub samples: Option<usize>,
     /// The end point's address up to `/chat/completions`; unset, `OPENAI_BASE_URL`, or `OpenAI`'s.
     pub base_url: Option<String>,
-    /// The model's name at the end point.
+    /// The model's name at the end point; its folder or hub id where the kind is "model".
     pub model: Option<String>,
     /// The environment variable that holds the key.
     pub api_key_var: Option<String>,
@@ -55,7 +55,7 @@ pub struct TeacherOptions {
     pub ledger: Option<PathBuf>,
     /// The teacher's tokenizer, for estimates: a model folder or a hub id.
     pub tokenizer: Option<String>,
-    /// Where the parts of a recorded rationale stand, as JSON pointers.
+    /// Where the parts of a recorded rationale stand, as columns or JSON pointers.
     pub fields: RecordedFields,
     /// How the teacher chooses its words.
     pub sampling: Sampling,
@@ -121,15 +121,17 @@ pub enum Kind {
     Http,
     /// The same, through `OpenAI`'s batches: within a day, at a lower price.
     Batch,
+    /// A model on this machine: a folder in the form that students have, or a hub id.
+    Model,
 }
 
-/// JSON pointers into a line of `teacher.path`.
+/// Columns of `teacher.path`, or JSON pointers into its records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecordedFields {
     /// The example's id.
     pub id: String,
-    /// The label that the rationale argues for.
+    /// The label that the rationale argues for; nothing ("") where the text states it.
     pub label: String,
     /// The justification.
     pub text: String,
@@ -348,6 +350,8 @@ pub struct JudgeOptions {
     pub max_tokens: u64,
     /// What it costs; unset, as the built-in table says.
     pub price: Option<Price>,
+    /// Rate the rationales; otherwise only what the metric "judge" asks for.
+    pub rationales: bool,
 }
 
 impl Default for JudgeOptions {
@@ -356,6 +360,7 @@ impl Default for JudgeOptions {
             model: None,
             max_tokens: 128,
             price: None,
+            rationales: true,
         }
     }
 }
@@ -368,11 +373,18 @@ impl TeacherOptions {
 
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<()> {
-        if self.kind == Kind::Recorded {
+        let judge = self.judge.as_ref();
+        if self.kind == Kind::Recorded && judge.is_none() {
             return Ok(());
         }
-        if self.model.as_deref().is_none_or(str::is_empty) {
-            return Err(Error::option("teacher.model", "is not set"));
+        let is_unset = |model: &Option<String>| model.as_deref().is_none_or(str::is_empty);
+        if is_unset(&self.model) {
+            if self.kind != Kind::Recorded {
+                return Err(Error::option("teacher.model", "is not set"));
+            }
+            if judge.is_some_and(|judge| is_unset(&judge.model)) {
+                return Err(Error::option("teacher.judge.model", "is not set"));
+            }
         }
         let others = self.end_points.iter().map(|other| &other.base_url);
         for base_url in self.base_url.iter().chain(others) {
@@ -450,8 +462,12 @@ impl TeacherOptions {
         let fields = key.as_object_mut().expect("a struct is an object");
         let recorded = ["path", "fields", "label_was_shown"];
         if self.kind == Kind::Recorded {
+            let is_judged = self.judge.is_some();
             fields.retain(|name, _| {
-                recorded.contains(&&**name) || name == "kind" || name == "samples"
+                recorded.contains(&&**name)
+                    || name == "kind"
+                    || name == "samples"
+                    || is_judged && ["judge", "base_url", "model"].contains(&&**name)
             });
             return key;
         }
@@ -498,6 +514,14 @@ mod tests {
         };
         check(|_| {}, "fine");
         check(|o| o.model = None, "teacher.model: is not set");
+        check(
+            |o| {
+                o.kind = Kind::Recorded;
+                o.model = None;
+                o.judge = Some(JudgeOptions::default());
+            },
+            "teacher.judge.model: is not set",
+        );
         check(
             |o| o.concurrency = 0,
             "teacher.concurrency: is 0, expected a number above 0",

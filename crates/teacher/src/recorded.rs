@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
+use stillhouse_core::Result;
 use stillhouse_core::data::{Candidate, Dataset, text_at};
 use stillhouse_core::random::Random;
 use stillhouse_core::record::{Example, Outcome, Rationale};
-use stillhouse_core::{Error, Result, jsonl};
+use stillhouse_core::table::{self, Format, TableOptions};
 
 use crate::{RecordedFields, TeacherOptions};
 
@@ -22,23 +23,34 @@ pub struct Found {
     pub bare: Vec<String>,
 }
 
-/// Reads candidates from a file of their own.
+/// Reads candidates from a table of their own: JSONL, JSON, CSV, TSV or Parquet, as its name says;
+/// of any other name, JSONL.
 pub fn read_candidates(
     path: &Path,
     fields: &RecordedFields,
     dataset: &Dataset,
 ) -> Result<Vec<Candidate>> {
+    let table = TableOptions {
+        format: Some(Format::of(path).unwrap_or(Format::Jsonl)),
+        ..TableOptions::default()
+    };
     let mut candidates = Vec::new();
-    jsonl::read_each(path, |line, record: Value| {
-        let text = |pointer: &str| {
-            text_at(&record, pointer)
-                .map_err(|what| Error::record(path, line, format!("{what}; see teacher.fields")))
+    table::read_each(path, &table, |place, row| {
+        let record = Value::Object(row);
+        let text = |field: &str| {
+            text_at(&record, field)
+                .map_err(|what| place.error(format!("{what}; see teacher.fields")))
         };
-        let label = dataset.answer(&text(&fields.label)?).ok();
+        let whole = text(&fields.text)?;
+        let (label, text_of) = if fields.label.is_empty() {
+            dataset.stated(&whole)
+        } else {
+            (dataset.answer(&text(&fields.label)?).ok(), whole)
+        };
         candidates.push(Candidate {
             example: text(&fields.id)?,
             label,
-            text: text(&fields.text)?,
+            text: text_of,
         });
         Ok(())
     })?;
@@ -120,7 +132,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
-    use stillhouse_core::data::Fields;
+    use stillhouse_core::data::{AnswerKind, AnswerOptions, Fields};
     use stillhouse_core::record::Split;
 
     use super::*;
@@ -191,6 +203,40 @@ mod tests {
         let error = read_candidates(&path, &RecordedFields::default(), &dataset).unwrap_err();
         let expected = "explanations.jsonl:1: `/text` is missing; see teacher.fields";
         assert!(error.to_string().contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_table_of_any_form_is_read_and_an_answer_may_stand_in_its_text() {
+        let dataset = Dataset {
+            answer: AnswerOptions {
+                kind: AnswerKind::Number,
+                ..AnswerOptions::default()
+            },
+            ..Dataset::default()
+        };
+        let check = |name: &str, contents: &str, label: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            stillhouse_core::fs::write(&path, contents).unwrap();
+            let fields = RecordedFields {
+                id: "nr".into(),
+                label: label.into(),
+                text: "why".into(),
+            };
+            let found = read_candidates(&path, &fields, &dataset).unwrap();
+            let shown = found.iter().map(|c| {
+                let label = c.label.as_deref().unwrap_or("none");
+                format!("{} {label} {}", c.example, c.text)
+            });
+            shown.collect::<Vec<_>>().join(" | ")
+        };
+        let csv = "nr,why\n7,3 + 4 = 7. The answer is 7.\n8,unclear\n";
+        assert_eq!(check("a.csv", csv, ""), "7 7 3 + 4 = 7. | 8 none unclear");
+        assert_eq!(check("a.tsv", "nr\tn\twhy\n7\t7.0\tso\n", "n"), "7 7 so");
+        let json = r#"[{"nr": 7, "why": "so", "n": 5}]"#;
+        assert_eq!(check("a.json", json, "/n"), "7 5 so");
+        let jsonl = r#"{"nr": 7, "why": "so", "n": "five"}"#;
+        assert_eq!(check("answers.log", jsonl, "n"), "7 none so");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `stillhouse data RUN.toml`.
+//! `stillhouse data RUN.toml`, or the name of a data set.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::progress::{print, say};
 
 /// Prints what the data of a run look like.
 pub(crate) fn run(args: &DataArgs) -> anyhow::Result<()> {
-    let config = Config::load(&args.config, &args.set)?;
+    let config = Config::for_data(&args.config, &args.set)?;
     let hub = super::run::hub_options();
     let begun = Instant::now();
     let clock = || begun.elapsed().as_secs_f64();

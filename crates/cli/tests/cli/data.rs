@@ -143,3 +143,81 @@ fn a_wrong_field_or_table_ends_with_what_to_do() {
         "unknown field `claims`",
     );
 }
+
+/// Serves one file at `/garden.csv`, again and again.
+fn serve(table: String) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/garden.csv", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while lines.read_line(&mut request).is_ok_and(|n| n > 2) {}
+            let n = table.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n");
+            // A client that hangs up early is a part of the play.
+            let _ = stream.write_all((head + &table).as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn records_are_fetched_from_where_the_dataset_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = (0..40).map(|nr| format!("Bed {nr} needs water,{}\n", nr % 2));
+    let url = serve(format!("claim,ok\n{}", rows.collect::<String>()));
+    let described = folder.path().join("garden.toml");
+    let dataset = format!(
+        "name = \"garden\"\ntemplated = true\nprompt = \"{{{{ claim }}}}\"\n[from]\nurl = \"{url}\"\n\
+         [fields]\nclaim = \"claim\"\nlabel = \"ok\"\n[labels]\nyes = [\"1\"]\nno = [\"0\"]\n"
+    );
+    std::fs::write(&described, dataset).unwrap();
+    let cache = folder.path().join("cache");
+    let run = |args: &[&str], offline: &str| {
+        let mut command = stillhouse(args);
+        command
+            .env("STILLHOUSE_CACHE", &cache)
+            .env("HF_HUB_OFFLINE", offline);
+        command.output().unwrap()
+    };
+    let described = described.to_str().unwrap();
+    // Not here, and not to be fetched: said before anything else.
+    let said = expect(&run(&["data", described], "1"), 3);
+    assert!(said.contains("not asked: HF_HUB_OFFLINE is set"), "{said}");
+
+    let page = run(&["data", described], "0");
+    expect(&page, 0);
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(
+        page.contains("data set    garden") && page.contains("address     http://"),
+        "{page}"
+    );
+    // From now on it is in the cache.
+    expect(&run(&["data", described], "1"), 0);
+    let pulled = run(&["pull", described], "1");
+    expect(&pulled, 0);
+    let pulled = String::from_utf8_lossy(&pulled.stdout).into_owned();
+    assert!(pulled.trim_end().ends_with("garden.csv"), "{pulled}");
+    let config = small_config(folder.path());
+    let set = format!("data.dataset={described}");
+    let to_data = [
+        "run",
+        config.to_str().unwrap(),
+        "--to",
+        "data",
+        "--set",
+        &set,
+    ];
+    let output = run(&[&to_data[..], &["--set", "data.path="]].concat(), "1");
+    expect(&output, 0);
+    assert!(folder.path().join("out/examples.jsonl").exists());
+
+    let said = expect(&run(&["data", "no-such-set"], "1"), 2);
+    assert!(said.contains("known by name: addsub, aqua, "), "{said}");
+    let said = expect(&run(&["data", "esnli"], "1"), 2);
+    assert!(said.contains("data.path: is not set"), "{said}");
+}

@@ -100,6 +100,43 @@ fn ratings_of_people_are_joined() {
 }
 
 #[test]
+fn a_judge_s_judgements_are_ratings_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = |of: &dyn Fn(usize) -> String| (0..4).map(of).collect::<String>();
+    let texts = lines(&|n| {
+        let words = "water ".repeat(n + 1);
+        format!("{{\"id\": \"e/{n}\", \"text\": \"{words}\", \"reference\": \"water falls\"}}\n")
+    });
+    let texts = file(folder.path(), "rationales.jsonl", &texts);
+    let judged = lines(&|n| {
+        let ratings = if n == 3 {
+            String::new()
+        } else {
+            format!("\"faithful\": {}, \"causal\": 9", 8 - n)
+        };
+        format!("{{\"rationale\": \"e/{n}\", \"ratings\": {{{ratings}}}}}\n")
+    });
+    let judged = file(folder.path(), "judgements.jsonl", &judged);
+    let args = [
+        texts.as_str(),
+        "--column",
+        "prediction=text",
+        "--human",
+        &judged,
+        "--json",
+    ];
+    let all: serde_json::Value = serde_json::from_str(&evaluate(&args)).unwrap();
+    let found = &all["agreement"];
+    assert_eq!(
+        (
+            &found["n"],
+            &found["unscored_ratings"]["the rating is empty"]
+        ),
+        (&3.into(), &1.into())
+    );
+}
+
+#[test]
 fn a_stress_table_says_how_metrics_react() {
     let folder = tempfile::tempdir().unwrap();
     let texts = r#"{"id": 1, "reference": "The field flooded because the dam broke. It cost 300 pounds."}

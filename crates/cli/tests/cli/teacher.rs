@@ -170,3 +170,124 @@ fn a_teacher_that_cannot_be_asked_is_one_clear_error() {
     );
     check(&["--set", "teacher.model="], 2, "teacher.model: is not set");
 }
+
+#[test]
+fn a_judge_rates_rationales_and_explanations_and_stands_in_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Behaviour {
+        text: Some(r#"{"faithful": 8, "complete": 6, "causal": 9}"#.into()),
+        ..Behaviour::default()
+    });
+    let config = small_config(folder.path());
+    let base_url = format!("teacher.base_url={}", server.url);
+    let mut args = vec!["run".to_owned(), config.to_str().unwrap().to_owned()];
+    for set in [
+        &*base_url,
+        "teacher.judge.model=strict",
+        "evaluate.metrics=[\"accuracy\", \"judge\"]",
+        "student.again.samples=2",
+        "student.again.changes=[\"reordered\", \"repunctuated\"]",
+    ] {
+        args.extend(["--set".to_owned(), set.to_owned()]);
+    }
+    run(&args, 0);
+    let out = folder.path().join("out");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let judged = read("judgements.jsonl");
+    assert_eq!(
+        judged.lines().count(),
+        read("rationales.jsonl").lines().count()
+    );
+    let first: Value = serde_json::from_str(judged.lines().next().unwrap()).unwrap();
+    assert_eq!(first["source"], "strict");
+    let metrics: Value = serde_json::from_str(&read("metrics.json")).unwrap();
+    let system = |name: &str| {
+        let all = metrics["systems"].as_array().unwrap();
+        all.iter().find(|s| s["system"] == name).unwrap().clone()
+    };
+    assert!(system("student")["metrics"]["accuracy"]["n"].as_u64() > Some(0));
+    assert!(system("student-vote")["metrics"]["accuracy"]["n"].as_u64() > Some(0));
+    // A student of twelve steps may say nothing that could be judged.
+    assert!(system("student")["metrics"]["judge"].is_object());
+    let tests = read("examples.jsonl")
+        .lines()
+        .filter(|l| l.contains("\"test\""))
+        .count();
+    assert_eq!(read("samples.jsonl").lines().count(), 2 * tests);
+    assert_eq!(read("changed.jsonl").lines().count(), 2 * tests);
+    let page = read("report.md");
+    for expected in [
+        "## The judge's view of the rationales",
+        "strict rates from 1 to 10",
+        "## Consistency",
+        "evidence in another order",
+        "The vote is over 2 samples of each example",
+        "Student, vote of samples",
+    ] {
+        assert!(page.contains(expected), "`{expected}` in: {page}");
+    }
+    // Everything is in the ledger and the run directory now.
+    let n = server.seen().requests;
+    assert!(run(&args, 0).1.contains("evaluate  unchanged, skipped"));
+    assert_eq!(server.seen().requests, n);
+
+    let dry = self::args(
+        folder.path(),
+        &server.url,
+        &[
+            "--set",
+            "teacher.judge.max_tokens=64",
+            "--dry-run",
+            "--out",
+            "nowhere",
+        ],
+    );
+    let (plan, _) = run(&dry, 0);
+    assert!(
+        plan.contains("a judge of each usable answer, at most:"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_model_of_this_machine_can_be_the_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = small_config(folder.path());
+    let ask = |out: &str| {
+        let out = folder.path().join(out);
+        let mut args = vec!["run", config.to_str().unwrap(), "--to", "teacher"];
+        args.extend(["--out", out.to_str().unwrap()]);
+        for set in [
+            "teacher.kind=model",
+            "teacher.model=examples/quickstart/base",
+            "teacher.samples=2",
+            "teacher.splits=[\"validation\"]",
+            "teacher.sampling.max_tokens=6",
+        ] {
+            args.extend(["--set", set]);
+        }
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let (_, said) = run(&args, 0);
+        (
+            std::fs::read_to_string(out.join("rationales.jsonl")).unwrap(),
+            said,
+        )
+    };
+    let (first, said) = ask("one");
+    let n = first.lines().count();
+    assert!(n > 20, "{said}");
+    assert!(
+        said.contains(&format!("{n} rationales: 0 from the ledger, {n} asked now")),
+        "{said}"
+    );
+    let record: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!(record["source"], "examples/quickstart/base");
+    assert_eq!(record["usage"]["completion_tokens"], 6);
+    // The ledger knows its answers; another run writes the same records from them.
+    let (second, said) = ask("two");
+    assert!(
+        said.contains(&format!("{n} from the ledger, 0 asked now")),
+        "{said}"
+    );
+    assert_eq!(first, second);
+}

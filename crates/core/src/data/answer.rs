@@ -210,8 +210,12 @@ impl AnswerOptions {
     ) -> &'t str {
         match self.read(text, labels) {
             Some(found) if found.is_marked => {
-                let head = text[..found.start].trim_end();
-                scan::without_lead_in(head)
+                let (head, statement) = text.split_at(found.start);
+                match scan::without_lead_in(head.trim_end()) {
+                    // Who states the answer first explains it after.
+                    "" => statement[scan::first_sentence(statement).len()..].trim(),
+                    explanation => explanation,
+                }
             }
             _ => text.trim(),
         }
@@ -410,6 +414,7 @@ mod tests {
         check("3 + 4 = 7.\nTherefore, the answer is 7 .", "3 + 4 = 7.");
         check("So the answer is 7.", "");
         check("The answer is 7.", "");
+        check("The answer is 7. 3 + 4 = 7.", "3 + 4 = 7.");
         check("3 + 4 = 7.", "3 + 4 = 7.");
     }
 

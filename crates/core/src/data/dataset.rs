@@ -79,9 +79,12 @@ pub struct Origin {
     pub hub: Option<String>,
     /// Its revision.
     pub revision: Option<String>,
-    /// An address, where it is a single file.
+    /// An address; `{file}` in it stands for each name of `[files]`.
     pub url: Option<String>,
-    /// The file's SHA-256; other contents are said to be others.
+    /// The file in the repository, where it is one and `[files]` names none.
+    pub file: Option<String>,
+    /// The file's SHA-256, or that of the names and hashes of several; other contents are said to
+    /// be others.
     pub sha256: Option<String>,
 }
 
@@ -95,6 +98,9 @@ pub struct Fields {
     pub id: String,
     /// The statement to be judged or the question; several fields are joined.
     pub claim: Joined,
+    /// The same statement in other words, for tests of consistency.
+    #[serde(default)]
+    pub paraphrase: Option<String>,
     /// The passages: a text, a list of texts, or a `*` pointer.
     #[serde(default)]
     pub evidence: Option<String>,
@@ -147,6 +153,25 @@ pub struct CandidateFields {
 }
 
 impl Dataset {
+    /// The names of the files that `[from]` must give, as `[files]` and `[table.lines]` have them;
+    /// none where its address names the only one.
+    pub fn file_names(&self) -> Vec<String> {
+        let shown = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+        if let Some(file) = self.from.as_ref().and_then(|from| from.file.clone()) {
+            return vec![file];
+        }
+        let splits = self.files.values().map(shown);
+        if self.table.lines.is_empty() {
+            return splits.collect();
+        }
+        let lines = || self.table.lines.values().map(shown);
+        if self.files.is_empty() {
+            return lines().collect();
+        }
+        let of = |split: String| lines().map(move |line| line.replace("{split}", &split));
+        splits.flat_map(of).collect()
+    }
+
     /// Checks what the types cannot: names, label spellings, options.
     pub fn check(&self, path: &Path) -> Result<()> {
         let fail = |what: String| Err(Error::file(path, what));
@@ -190,6 +215,14 @@ impl Dataset {
         let notes = fields.evidence_label.is_some() || fields.evidence_votes.is_some();
         if notes && fields.evidence.is_none() {
             return fail("[fields] has labels or votes of evidence, but no `evidence`".into());
+        }
+        if let Some(from) = &self.from {
+            if from.hub.is_some() == from.url.is_some() {
+                return fail("[from] names either `hub` or `url`".into());
+            }
+            if from.hub.is_some() && self.file_names().is_empty() {
+                return fail("[from] needs `file`, since there are no [files]".into());
+            }
         }
         if self.files.contains_key(&Split::Validation) && self.files.len() == 1 {
             return fail("[files] names a validation split alone".into());
@@ -242,5 +275,54 @@ impl Dataset {
                 .collect();
             format!("label `{spelling}` is not one of: {}", known.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset(more: &str) -> Dataset {
+        let text = format!(
+            "name = \"d\"\nprompt = \"{{{{ claim }}}}\"\n{more}\n[fields]\nclaim = \"c\"\nlabel = \"l\"\n[labels]\na = []\nb = []\n"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_files_to_fetch_are_those_that_the_dataset_file_names() {
+        let check = |more: &str, expected: &str| {
+            let dataset = dataset(more);
+            dataset.check(Path::new("d.toml")).unwrap();
+            assert_eq!(dataset.file_names().join(" "), expected);
+        };
+        check("[from]\nurl = \"https://a.b/c.jsonl\"", "");
+        check("[from]\nhub = \"o/n\"\nfile = \"x/c.jsonl\"", "x/c.jsonl");
+        let files = "[files]\ntrain = \"train.jsonl\"\ntest = \"test.jsonl\"\n";
+        check(
+            &format!("[from]\nhub = \"o/n\"\n{files}"),
+            "train.jsonl test.jsonl",
+        );
+        let lines = "[table.lines]\na = \"a.{split}\"\nb = \"b.{split}\"\n";
+        check(
+            &format!("[from]\nhub = \"o/n\"\n{lines}[files]\ntest = \"dev\"\n"),
+            "a.dev b.dev",
+        );
+    }
+
+    #[test]
+    fn an_origin_that_leads_nowhere_is_named() {
+        let check = |more: &str, expected: &str| {
+            let error = dataset(more).check(Path::new("d.toml")).unwrap_err();
+            assert_eq!(error.to_string(), format!("d.toml: {expected}"));
+        };
+        check(
+            "[from]\nrevision = \"x\"",
+            "[from] names either `hub` or `url`",
+        );
+        check(
+            "[from]\nhub = \"o/n\"",
+            "[from] needs `file`, since there are no [files]",
+        );
     }
 }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{AnswerKind, AnswerOptions, Gold};
+pub use answer::{AnswerKind, AnswerOptions, Gold, Take};
 pub use dataset::{CandidateFields, Dataset, Fields, Origin};
 pub use field::{Joined, text_at};
 pub use files::sha256;
@@ -42,7 +42,7 @@ pub struct DataOptions {
     /// The dataset file: what the fields mean, the labels, the prompt.
     pub dataset: PathBuf,
     /// The records: a file (JSONL, JSON, CSV, TSV or Parquet), or the folder of the files that
-    /// the dataset file names.
+    /// the dataset file names; unset, they are fetched from where its `[from]` says.
     pub path: PathBuf,
     /// What is one example: a claim with all its evidence, or each claim-evidence pair.
     pub unit: Unit,
@@ -77,6 +77,16 @@ pub struct Candidate {
     pub label: Option<String>,
     /// The justification.
     pub text: String,
+}
+
+/// A claim in other words (`paraphrases.jsonl`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paraphrase {
+    /// The example's id.
+    pub id: String,
+    /// The claim in other words.
+    pub claim: String,
 }
 
 /// What the stage found (`data.json`).
@@ -126,14 +136,27 @@ pub struct Data {
 /// Reads the records at `options.path` as `dataset` describes them, all into memory.
 pub fn load(dataset: &Dataset, options: &DataOptions, seed: u64) -> Result<Data> {
     let mut data = Data::default();
-    let summary = prepare(dataset, options, seed, |parsed| {
-        data.examples.push(parsed.example);
-        data.references.extend(parsed.reference);
-        data.candidates.extend(parsed.candidates);
+    let summary = read_each(dataset, options, seed, |example, reference, candidates| {
+        data.examples.push(example);
+        data.references.extend(reference);
+        data.candidates.extend(candidates);
         Ok(())
     })?;
     data.summary = summary;
     Ok(data)
+}
+
+/// Reads the records at `options.path` and hands on each example, what is known about good
+/// explanations of it, and its candidates, in the order of the source; none is kept.
+pub fn read_each(
+    dataset: &Dataset,
+    options: &DataOptions,
+    seed: u64,
+    mut each: impl FnMut(Example, Option<Reference>, Vec<Candidate>) -> Result<()>,
+) -> Result<Summary> {
+    prepare(dataset, options, seed, |parsed| {
+        each(parsed.example, parsed.reference, parsed.candidates)
+    })
 }
 
 /// The files that [`save`] writes.
@@ -144,14 +167,24 @@ pub const FILES: [&str; 4] = [
     "data.json",
 ];
 
+/// What [`save`] writes besides where the dataset file names a field for it.
+pub const PARAPHRASES: &str = "paraphrases.jsonl";
+
 /// Reads the records at `options.path` and writes examples, references, candidates and the
 /// summary into `folder`, record by record.
 pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) -> Result<Summary> {
     let mut examples = Lines::create(&folder.join(FILES[0]))?;
     let mut references = Lines::create(&folder.join(FILES[1]))?;
     let mut candidates = Lines::create(&folder.join(FILES[2]))?;
+    let paraphrases = dataset.fields.paraphrase.as_ref();
+    let paraphrases = paraphrases.map(|_| Lines::create(&folder.join(PARAPHRASES)));
+    let mut paraphrases = paraphrases.transpose()?;
     let summary = prepare(dataset, options, seed, |parsed| {
         examples.push(&parsed.example)?;
+        if let (Some(lines), Some(claim)) = (&mut paraphrases, parsed.paraphrase) {
+            let id = parsed.example.id.clone();
+            lines.push(&Paraphrase { id, claim })?;
+        }
         parsed
             .reference
             .iter()
@@ -161,7 +194,10 @@ pub fn save(dataset: &Dataset, options: &DataOptions, seed: u64, folder: &Path) 
             .iter()
             .try_for_each(|c| candidates.push(c))
     })?;
-    for lines in [examples, references, candidates] {
+    for lines in [examples, references, candidates]
+        .into_iter()
+        .chain(paraphrases)
+    {
         lines.writer.finish()?;
     }
     fs::write_json(&folder.join(FILES[3]), &summary)?;
@@ -322,6 +358,29 @@ mod tests {
         );
         let seen = serde_json::to_string(&(&data.examples, &data.candidates)).unwrap();
         assert!(!seen.contains("good") && !seen.contains("bad"));
+    }
+
+    #[test]
+    fn claims_in_other_words_have_a_file_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("claims.jsonl");
+        let lines = (0..30).map(|id| {
+            let mut record = record(id);
+            record["other"] = if id == 3 { "said otherwise" } else { "" }.into();
+            record.to_string()
+        });
+        fs::write(&path, lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let mut dataset = dataset();
+        dataset.fields.paraphrase = Some("other".into());
+        let options = DataOptions {
+            path,
+            ..DataOptions::default()
+        };
+        save(&dataset, &options, 7, folder.path()).unwrap();
+        let found = fs::read_text(&folder.path().join(PARAPHRASES)).unwrap();
+        assert_eq!(found, "{\"id\":\"3\",\"claim\":\"said otherwise\"}\n");
+        let examples = fs::read_text(&folder.path().join("examples.jsonl")).unwrap();
+        assert!(!examples.contains("otherwise"));
     }
 
     #[test]

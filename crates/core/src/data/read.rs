@@ -44,6 +44,8 @@ pub(super) struct Parsed {
     pub(super) groups: Vec<String>,
     /// The split that the source gives it.
     pub(super) official: Option<Split>,
+    /// The claim in other words.
+    pub(super) paraphrase: Option<String>,
     /// The value that decides whether it is held out.
     pub(super) held_by: Option<String>,
 }
@@ -74,8 +76,12 @@ pub(super) fn parse(
     }
     let choices = choices(dataset, record, &id).map_err(field)?;
     let label = gold(dataset, record, &choices)?;
+    let paraphrase = fields.paraphrase.as_ref().map(|name| text_in(record, name));
+    let mut paraphrase = paraphrase.transpose().map_err(field)?;
     if dataset.answer.kind == AnswerKind::Option && !choices.is_empty() {
-        claim.push_str(&shown(&choices));
+        let shown = shown(&choices);
+        claim.push_str(&shown);
+        paraphrase = paraphrase.map(|text| text + &shown);
     }
     let (evidence, notes) = evidence(dataset, record, &id)?;
     let strata = fields
@@ -114,6 +120,7 @@ pub(super) fn parse(
         candidates,
         groups,
         official,
+        paraphrase: paraphrase.filter(|text| !text.trim().is_empty()),
         held_by,
     };
     match options.unit {
@@ -149,6 +156,7 @@ fn pairs(whole: &Parsed) -> Result<Vec<Parsed>, Bad> {
             .chain([together.clone()])
             .collect(),
         official: whole.official,
+        paraphrase: whole.paraphrase.clone(),
         held_by: whole.held_by.clone(),
     };
     Ok(passages.map(pair).collect())
@@ -421,13 +429,7 @@ fn candidate(
         }
         // Nothing was recorded here.
         None if whole.trim().is_empty() => return Ok(None),
-        None => {
-            let found = dataset.answer.read(&whole, &dataset.labels);
-            (
-                found.map(|found| found.answer),
-                explanation(dataset, &whole, true),
-            )
-        }
+        None => dataset.stated(&whole),
     };
     if let Some(pointer) = &fields.role {
         let role = text_in(candidate, pointer).map_err(field)?;
@@ -441,6 +443,17 @@ fn candidate(
         label,
         text,
     }))
+}
+
+impl Dataset {
+    /// The label or answer that a text states, and the text without that statement.
+    pub fn stated(&self, text: &str) -> (Option<String>, String) {
+        let found = self.answer.read(text, &self.labels);
+        (
+            found.map(|found| found.answer),
+            explanation(self, text, true),
+        )
+    }
 }
 
 /// A text without the statement of its answer and without what is to be cut out.

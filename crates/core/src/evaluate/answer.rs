@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::answer::vote;
 use crate::random::{Random, hash};
 use crate::record::Example;
 
@@ -88,10 +89,29 @@ pub enum Change {
     Reordered,
     /// Full stops at the end, quotes and dashes are written otherwise.
     Repunctuated,
+    /// The claim is said in other words, where the data set has them.
+    Paraphrased,
 }
 
-/// The example under a change; `None` where nothing can change: a single passage has no order.
-pub fn changed(example: &Example, change: Change, seed: u64) -> Option<Example> {
+impl Change {
+    /// Its word, in configs and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reordered => "reordered",
+            Self::Repunctuated => "repunctuated",
+            Self::Paraphrased => "paraphrased",
+        }
+    }
+}
+
+/// The example under a change; `None` where nothing can change: a single passage has no order, and
+/// without a `paraphrase` nothing is said in other words.
+pub fn changed(
+    example: &Example,
+    change: Change,
+    paraphrase: Option<&str>,
+    seed: u64,
+) -> Option<Example> {
     let mut other = example.clone();
     match change {
         Change::Reordered => {
@@ -122,6 +142,7 @@ pub fn changed(example: &Example, change: Change, seed: u64) -> Option<Example> 
                 *passage = repunctuated(passage);
             }
         }
+        Change::Paraphrased => paraphrase?.clone_into(&mut other.claim),
     }
     (other != *example).then_some(other)
 }
@@ -144,17 +165,36 @@ fn repunctuated(text: &str) -> String {
     }
 }
 
-/// How often an answer is the same after a change: pairs of the answers before and after. An
-/// answer that could not be read is an answer of its own, since the reader sees it too.
-pub fn consistency<'a>(
-    pairs: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>,
-) -> Option<Share> {
-    let (mut n, mut same) = (0, 0);
-    for (before, after) in pairs {
-        n += 1;
-        same += usize::from(before == after);
+/// How samples of one example's answers voted, over all examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Votes {
+    /// Examples with at least one answer that could be read.
+    pub examples: usize,
+    /// Of these, how many have several answers with the most votes; the one that came first wins.
+    pub ties: usize,
+    /// The mean share of an example's samples that give the winning answer.
+    pub agreement: f64,
+}
+
+impl Votes {
+    /// Counts the votes; each example has its samples' answers in their order.
+    pub fn of<'a>(examples: impl IntoIterator<Item = Vec<Option<&'a str>>>) -> Self {
+        let mut votes = Self::default();
+        for answers in examples {
+            let Some(winner) = vote(answers.iter().copied()) else {
+                continue;
+            };
+            let count = |name: &str| answers.iter().filter(|a| **a == Some(name)).count();
+            let most = count(winner);
+            let is_rival = |other: &str| other != winner && count(other) == most;
+            votes.examples += 1;
+            votes.ties += usize::from(answers.iter().flatten().any(|other| is_rival(other)));
+            votes.agreement += most as f64 / answers.len() as f64;
+        }
+        votes.agreement /= votes.examples.max(1) as f64;
+        votes
     }
-    Share::of(same, n)
 }
 
 #[cfg(test)]
@@ -195,22 +235,37 @@ mod tests {
     fn a_change_keeps_the_words_and_always_changes_something() {
         let before = example(&["a", "b", "c."]);
         for seed in 0..50 {
-            let after = changed(&before, Change::Reordered, seed).unwrap();
+            let after = changed(&before, Change::Reordered, None, seed).unwrap();
             assert_ne!(after.evidence, before.evidence);
             let labels = after.notes.iter().map(|note| note.label.clone().unwrap());
             assert!(labels.eq(after.evidence.iter().cloned()));
         }
-        assert_eq!(changed(&example(&["a"]), Change::Reordered, 7), None);
-        assert_eq!(changed(&example(&[]), Change::Reordered, 7), None);
-        assert_eq!(changed(&example(&["a", "a"]), Change::Reordered, 7), None);
-        let after = changed(&before, Change::Repunctuated, 7).unwrap();
+        assert_eq!(changed(&example(&["a"]), Change::Reordered, None, 7), None);
+        assert_eq!(changed(&example(&[]), Change::Reordered, None, 7), None);
+        assert_eq!(
+            changed(&example(&["a", "a"]), Change::Reordered, None, 7),
+            None
+        );
+        let after = changed(&before, Change::Repunctuated, None, 7).unwrap();
         assert_eq!(after.claim, "Ice \u{201d}melts\u{201d}");
         assert_eq!(after.evidence, ["a.", "b.", "c"]);
+        let after = changed(&before, Change::Paraphrased, Some("Ice thaws."), 7).unwrap();
+        assert_eq!(after.claim, "Ice thaws.");
+        assert_eq!(changed(&before, Change::Paraphrased, None, 7), None);
     }
 
     #[test]
-    fn what_stays_the_same_is_counted() {
-        let pairs = [(Some("a"), Some("a")), (Some("a"), None), (None, None)];
-        assert_eq!(consistency(pairs).unwrap().successes, 2);
+    fn votes_are_counted_with_their_ties() {
+        let votes = Votes::of([
+            vec![Some("a"), Some("b"), Some("a"), None],
+            vec![Some("b"), Some("a"), None, None],
+            vec![None, None],
+        ]);
+        let expected = Votes {
+            examples: 2,
+            ties: 1,
+            agreement: 0.375,
+        };
+        assert_eq!(votes, expected);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::baseline::OTHER_REFERENCE;
 use super::cec::Similarities;
+use super::judge::Judged;
 use super::links::Links;
 use super::nli::Judgements;
 use super::sentences::Sentences;
@@ -26,6 +27,8 @@ pub(super) struct Material {
     pub(super) links: Option<Links>,
     /// Where an inference model is asked.
     pub(super) judgements: Option<Judgements>,
+    /// Where a judge was asked.
+    pub(super) judged: Option<Judged>,
     /// The mean CEC of two explanations of different claims; none below two references.
     pub(super) floor: Option<f64>,
 }
@@ -79,7 +82,12 @@ impl Material {
             let found = Judgements::new(input, systems, &sentences, judge, observe)?;
             judgements = Some(found);
         }
+        if wants(MetricName::Judge) && models.judged.is_none() {
+            let what = "\"judge\" is measured in a run, by the judge of [teacher.judge]";
+            return Err(Error::option("evaluate.metrics", what));
+        }
         let mut material = Self {
+            judged: models.judged.cloned(),
             sentences,
             vectors,
             tokens,

@@ -9,10 +9,11 @@ use super::bootstrap::Bootstrap;
 use super::causal::{Comparison, Retention, differences, retention};
 use super::cec::{self, Cec, Similarities};
 use super::column::{Column, Statistic, Unscored};
+use super::judge::Judged;
 use super::label::{self, Names};
 use super::links::{self, Links};
 use super::material::{self, Material};
-use super::nli::{Judged, Judgements};
+use super::nli::{self, Judgements};
 use super::pair::{Alignment, PairRecord, PairValue, Triple};
 use super::signature::Signature;
 use super::summary::Measured;
@@ -91,12 +92,10 @@ impl<'a> Measure<'a> {
         let mut wanted: Vec<MetricName> = self.options.metrics.clone();
         wanted.sort_unstable();
         wanted.dedup();
-        wanted.retain(|metric| {
-            if metric.is_of_labels() {
-                system.labels
-            } else {
-                system.explains
-            }
+        wanted.retain(|metric| match metric {
+            MetricName::Judge => !system.is_baseline(),
+            _ if metric.is_of_labels() => system.labels,
+            _ => system.explains,
         });
 
         let columns = wanted.iter().flat_map(|metric| metric.columns());
@@ -149,6 +148,9 @@ impl<'a> Measure<'a> {
                 None => Said::unscored(metric, &Unscored::new("no gold label")),
             };
         }
+        if metric == MetricName::Judge {
+            return Said::of(self.judged().measure(&example.id, &answer.system));
+        }
         let pair = Pair {
             place,
             example,
@@ -166,7 +168,7 @@ impl<'a> Measure<'a> {
         let mode = self.options.cosine;
         let vectors = || self.material.vectors_of(pair.text);
         match metric {
-            MetricName::Accuracy | MetricName::MacroF1 => Said::default(),
+            MetricName::Accuracy | MetricName::MacroF1 | MetricName::Judge => Said::default(),
             MetricName::Bleu => Said::of(bleu::measure(
                 pair.text,
                 &pair.references,
@@ -304,7 +306,7 @@ impl<'a> Measure<'a> {
     }
 
     fn nli(&self, pair: &Pair<'_>) -> Said {
-        let judged = Judged {
+        let judged = nli::Judged {
             text: pair.text,
             label: pair.label,
             example: pair.example,
@@ -320,6 +322,11 @@ impl<'a> Measure<'a> {
     fn judgements(&self) -> &Judgements {
         let judgements = self.material.judgements.as_ref();
         judgements.expect("the classifier is asked before its answers are measured")
+    }
+
+    fn judged(&self) -> &Judged {
+        let judged = self.material.judged.as_ref();
+        judged.expect("a judge's ratings are there before they are measured")
     }
 
     /// ROSCOE against the main reference.
@@ -398,6 +405,7 @@ impl<'a> Measure<'a> {
                 roscoe::signature(column.name, encoder, splitter, self.options.roscoe)
             }
             MetricName::Nli => self.judgements().signature(column.name, splitter),
+            MetricName::Judge => self.judged().signature(column.name),
         };
         let mut first = vec![("split", self.split().to_owned()), ("n", n.to_string())];
         if unscored > 0 {

@@ -22,6 +22,7 @@ pub mod contrast;
 #[cfg(test)]
 mod golden;
 mod grounding;
+pub mod judge;
 pub mod label;
 mod lcs;
 mod links;
@@ -61,6 +62,7 @@ use self::cec::Cosine;
 use self::chrf::ChrfOptions;
 use self::column::Column;
 use self::compare::compare;
+use self::judge::Judged;
 use self::links::Causal;
 use self::material::Material;
 use self::measure::Measure;
@@ -78,6 +80,9 @@ use crate::record::{Example, Outcome, Prediction, Split};
 pub const STUDENT: &str = "student";
 /// The base model before any training, beside the student.
 pub const UNTRAINED: &str = "untrained";
+
+/// The student's answers by vote over samples.
+pub const VOTE: &str = "student-vote";
 
 /// Turns texts into unit vectors; implemented by the student package's encoder.
 pub trait Embed {
@@ -128,6 +133,8 @@ pub struct Models<'a> {
     pub encoder: Option<&'a mut dyn Embed>,
     /// Needed for "nli".
     pub judge: Option<&'a mut dyn Entail>,
+    /// Needed for "judge": what a large model says, asked before.
+    pub judged: Option<&'a Judged>,
 }
 
 /// The tokens of two texts, and how well each is met on the other side.
@@ -250,11 +257,13 @@ pub enum MetricName {
     Roscoe,
     /// What an inference model says of explanation, evidence, reference and label.
     Nli,
+    /// What a large model says that is asked to rate explanations (`[teacher.judge]`).
+    Judge,
 }
 
 impl MetricName {
     /// All metrics, in the order in which reports show them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accuracy,
         Self::MacroF1,
         Self::Bleu,
@@ -269,6 +278,7 @@ impl MetricName {
         Self::Retention,
         Self::Roscoe,
         Self::Nli,
+        Self::Judge,
     ];
 
     /// Those that are measured unless others are asked for.
@@ -304,6 +314,7 @@ impl MetricName {
             Self::Retention => &retained::COLUMNS,
             Self::Roscoe => &roscoe::COLUMNS,
             Self::Nli => &nli::COLUMNS,
+            Self::Judge => &judge::COLUMNS,
         }
     }
 
@@ -314,7 +325,11 @@ impl MetricName {
 
     /// Whether it compares an explanation with references.
     pub fn is_of_references(self) -> bool {
-        !(self.is_of_labels() || matches!(self, Self::Grounding | Self::Repetition | Self::Nli))
+        !(self.is_of_labels()
+            || matches!(
+                self,
+                Self::Grounding | Self::Repetition | Self::Nli | Self::Judge
+            ))
     }
 
     /// Whether it compares the vectors of sentences, and so needs them.

@@ -328,8 +328,8 @@ fn an_inference_model_is_asked_about_evidence_reference_and_label() {
     };
     let ask = |judge: Option<&mut dyn Entail>| {
         let models = Models {
-            encoder: None,
             judge,
+            ..Models::default()
         };
         evaluate(&input, &options, 7, models, &mut |_| {
             ControlFlow::Continue(())
@@ -527,4 +527,51 @@ proptest! {
             prop_assert!((there.symmetric - shuffled.symmetric).abs() < 1e-12);
         }
     }
+}
+
+#[test]
+fn a_judge_s_ratings_are_a_metric_of_what_was_rated() {
+    let case = case();
+    let input = Input {
+        examples: &case.examples,
+        training_labels: &[],
+        references: &case.references,
+        predictions: &case.predictions,
+        sentences: &BTreeMap::new(),
+    };
+    let options = EvaluateOptions {
+        metrics: vec![MetricName::Judge],
+        ..quick()
+    };
+    let measure = |judged| {
+        let models = Models {
+            judged,
+            ..Models::default()
+        };
+        evaluate(&input, &options, 7, models, &mut |_| {
+            ControlFlow::Continue(())
+        })
+    };
+    let error = measure(None).unwrap_err().to_string();
+    assert!(error.contains("by the judge of [teacher.judge]"), "{error}");
+    let rate = |id: &str, rating: u8| {
+        let ratings = ["faithful", "complete", "causal"].map(|name| (name.to_owned(), rating));
+        (
+            (id.to_owned(), "student".to_owned()),
+            BTreeMap::from(ratings),
+        )
+    };
+    let judged = super::judge::Judged {
+        model: "strict".into(),
+        of: [rate("a", 9), rate("c", 4)].into(),
+    };
+    let found = measure(Some(&judged)).unwrap().metrics;
+    let student = &found.system("student").unwrap().metrics["judge"];
+    assert_eq!((student.value, student.n), (Some(6.5), 2));
+    assert_eq!(student.unscored["no rating"], 1);
+    assert_eq!(student.unscored["no prediction"], 1);
+    let baseline = found
+        .system("copy-evidence")
+        .map(|system| system.metrics.len());
+    assert_eq!(baseline, Some(0));
 }

@@ -55,7 +55,7 @@ impl ChatTemplate {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, what))
         });
         environment
-            .add_template_owned("chat", source.to_owned())
+            .add_template_owned("chat", without_training_marks(source))
             .map_err(wrong)?;
         Ok(Self {
             environment,
@@ -76,6 +76,9 @@ impl ChatTemplate {
                 template.render(context! {
                     messages,
                     add_generation_prompt => true,
+                    // There are none, and templates ask `tools is not none` as well as `tools`.
+                    tools => (),
+                    documents => (),
                     bos_token => &self.bos,
                     eos_token => &self.eos,
                 })
@@ -84,6 +87,31 @@ impl ChatTemplate {
         let is_led = !self.bos.is_empty() && text.starts_with(&self.bos);
         Ok(text[if is_led { self.bos.len() } else { 0 }..].to_owned())
     }
+}
+
+/// `{% generation %}` marks what training looks at and means nothing to a prompt; the engine does
+/// not know it.
+fn without_training_marks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let (before, tag, after) = (
+            &rest[..start],
+            &rest[start..start + length],
+            &rest[start + length..],
+        );
+        out.push_str(before);
+        match tag[2..].trim_matches(|c: char| c.is_whitespace() || c == '-') {
+            "generation" => out.push_str(&tag.replace("generation", "if true")),
+            "endgeneration" => out.push_str(&tag.replace("endgeneration", "endif")),
+            _ => out.push_str(tag),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// One template, or the one called "default" of several.
@@ -115,6 +143,40 @@ mod tests {
             chat.fill(" Claim: ice melts ").unwrap(),
             "<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\nClaim: ice melts\
              <|im_end|>\n<|im_start|>assistant\n"
+        );
+    }
+
+    /// `fixtures/chat/make.py`: templates in the manner of the common families, by transformers.
+    #[test]
+    fn templates_of_the_common_families_give_what_transformers_gives() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            prompt: String,
+            text: String,
+        }
+        let golden: Value =
+            serde_json::from_str(include_str!("../../../../fixtures/chat/golden.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_value(golden["cases"].clone()).unwrap();
+        assert_eq!(cases.len(), 12);
+        for case in cases {
+            let source = golden["templates"][&case.name].as_str().unwrap();
+            let chat = ChatTemplate::new(source, "<s>", "</s>").unwrap();
+            // The tokenizer puts the token that begins every text.
+            let expected = case.text.strip_prefix("<s>").unwrap_or(&case.text);
+            assert_eq!(chat.fill(&case.prompt).unwrap(), expected, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_template_that_refuses_says_why() {
+        let source =
+            "{% if messages[0].role == 'user' %}{{ raise_exception('no users') }}{% endif %}";
+        let chat = ChatTemplate::new(source, "", "").unwrap();
+        let error = chat.fill("x").unwrap_err().to_string();
+        assert!(
+            error.starts_with("chat template: ") && error.contains("no users"),
+            "{error}"
         );
     }
 

@@ -11,10 +11,15 @@ use minijinja::{Environment, context};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{leading_label, wrong};
+use super::wrong;
+use crate::data::{AnswerKind, AnswerOptions};
 use crate::error::{Error, Result};
 use crate::fs;
-use crate::record::{Example, Outcome};
+use crate::record::Example;
+
+mod read;
+
+pub use read::parse_judgement;
 
 /// The templates that come with the program, by name.
 pub const BUILT_IN: [(&str, &str); 3] = [
@@ -73,6 +78,8 @@ pub struct Setting {
     pub form: Form,
     /// The label set: names, and how else they may be spelt.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// How an answer is read, where it is no label.
+    pub answer: AnswerOptions,
     /// Worked examples.
     pub shots: Vec<Shot>,
 }
@@ -118,12 +125,13 @@ impl TeacherTemplate {
             Form::Text => "text",
             Form::Json => "json",
         };
+        let expected = expected(self.setting.answer.kind);
         self.environment
             .get_template("prompt")
             .and_then(|template| {
                 template.render(context! {
                     claim => &example.claim, evidence => &example.evidence, label, labels,
-                    shots, form,
+                    expected, shots, form,
                 })
             })
             .map_err(of_teacher)
@@ -136,96 +144,29 @@ impl TeacherTemplate {
         match (self.setting.form, self.setting.show_label) {
             (Form::Text, _) => None,
             (Form::Json, true) => Some(object(&json!({ "explanation": text }))),
-            (Form::Json, false) => Some(object(
-                &json!({ "explanation": text, "label": { "type": "string", "enum": labels } }),
-            )),
+            (Form::Json, false) => Some(object(&match self.setting.answer.kind {
+                AnswerKind::Label => json!({
+                    "explanation": text, "label": { "type": "string", "enum": labels }
+                }),
+                AnswerKind::YesNo => json!({
+                    "explanation": text, "answer": { "type": "string", "enum": ["yes", "no"] }
+                }),
+                _ => json!({ "explanation": text, "answer": text }),
+            })),
         }
     }
+}
 
-    /// Reads an answer about `example`: the label that it argues for, the rationale, and whether
-    /// both were found.
-    ///
-    /// A shown label is the label that the rationale argues for.
-    pub fn parse(&self, answer: &str, example: &Example) -> (Option<String>, String, Outcome) {
-        let text = without_thoughts(answer).trim();
-        if text.is_empty() {
-            return (None, String::new(), Outcome::Empty);
-        }
-        let (label, rationale) = match as_json(text) {
-            Some(object) => self.read_json(&object, text),
-            None => self.read_text(text),
-        };
-        let label = if self.setting.show_label {
-            Some(example.label.clone())
-        } else {
-            label
-        };
-        let outcome = match &label {
-            None => Outcome::Unparsable,
-            Some(_) if rationale.is_empty() => Outcome::Empty,
-            Some(_) => Outcome::Ok,
-        };
-        (label, rationale, outcome)
-    }
-
-    fn read_json(&self, object: &Value, text: &str) -> (Option<String>, String) {
-        let part = |key: &str| object.get(key).and_then(Value::as_str);
-        let label = part("label").and_then(|label| self.label(label));
-        let rationale = part("explanation")
-            .or_else(|| part("rationale"))
-            .unwrap_or(text);
-        (label, rationale.trim().to_owned())
-    }
-
-    fn read_text(&self, text: &str) -> (Option<String>, String) {
-        if self.setting.show_label {
-            return (None, text.to_owned());
-        }
-        // The last line that gives a label counts: a chain of thought may weigh others before.
-        let lines: Vec<&str> = text.lines().collect();
-        for (at, line) in lines.iter().enumerate().rev() {
-            if let Some((label, rest)) = after_marker(line)
-                .and_then(|value| leading_label(value, &self.spellings()))
-                .and_then(|(spelling, rest)| Some((self.label(spelling)?, rest)))
-            {
-                let mut kept = lines.clone();
-                kept[at] = rest;
-                return (Some(label), kept.join("\n").trim().to_owned());
-            }
-        }
-        let lower = text.to_lowercase();
-        for marker in ["label is", "verdict is", "answer is"] {
-            let found = lower
-                .rfind(marker)
-                .and_then(|at| text.get(at + marker.len()..))
-                .and_then(|value| leading_label(value.trim_start_matches(':'), &self.spellings()))
-                .and_then(|(spelling, _)| self.label(spelling));
-            if found.is_some() {
-                return (found, text.to_owned());
-            }
-        }
-        match leading_label(text, &self.spellings()) {
-            Some((spelling, rest)) => (self.label(spelling), rest.trim().to_owned()),
-            None => (None, text.to_owned()),
-        }
-    }
-
-    /// Every spelling of every label, the longest first: "not enough info" before "not".
-    fn spellings(&self) -> Vec<&str> {
-        let all = self.setting.labels.iter();
-        let mut all: Vec<&str> = all
-            .flat_map(|(name, others)| others.iter().chain([name]))
-            .map(String::as_str)
-            .collect();
-        all.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-        all
-    }
-
-    fn label(&self, spelling: &str) -> Option<String> {
-        let is = |other: &String| other.eq_ignore_ascii_case(spelling.trim());
-        let mut all = self.setting.labels.iter();
-        all.find(|(name, others)| is(name) || others.iter().any(is))
-            .map(|(name, _)| name.clone())
+/// What the last line of an answer must state; nothing where that is a label.
+fn expected(kind: AnswerKind) -> Option<&'static str> {
+    match kind {
+        AnswerKind::Label => None,
+        AnswerKind::Number => Some("a number, in digits"),
+        AnswerKind::Option => Some("the letter of one answer choice"),
+        AnswerKind::YesNo => Some("yes or no"),
+        AnswerKind::Date => Some("a date as MM/DD/YYYY"),
+        AnswerKind::Text => Some("the answer in as few words as it can be said"),
+        AnswerKind::Letters => Some("the letters alone"),
     }
 }
 
@@ -235,7 +176,16 @@ pub fn judge(example: &Example, label: &str, explanation: &str) -> Result<String
     environment
         .add_template("judge", include_str!("judge.jinja").trim_end())
         .map_err(of_teacher)?;
-    let criteria = CRITERIA.map(|(name, question)| context! { name, question });
+    // Without evidence there is a question, and what is generally known.
+    let source = if example.evidence.is_empty() {
+        "the question and what is generally known"
+    } else {
+        "the evidence"
+    };
+    let criteria = CRITERIA.map(|(name, question)| {
+        let question = question.replace("the evidence", source);
+        context! { name, question }
+    });
     environment
         .get_template("judge")
         .and_then(|template| {
@@ -255,35 +205,6 @@ pub fn judge_schema() -> Value {
         .map(|(name, _)| ((*name).to_owned(), rating.clone()))
         .collect();
     object(&properties.into())
-}
-
-/// Reads a judgement: a rating from 1 to 10 for each criterion, or nothing where one is missing.
-pub fn parse_judgement(answer: &str) -> Option<BTreeMap<String, u8>> {
-    let text = without_thoughts(answer).trim();
-    let object = as_json(text);
-    let rating = |name: &str| -> Option<u8> {
-        let written = match &object {
-            Some(object) => object.get(name)?.as_u64()?,
-            // "Faithful: 7/10", as a judge without a schema writes.
-            None => text.lines().find_map(|line| {
-                let line = line.trim_start_matches(|c: char| !c.is_alphabetic());
-                let rest = line.get(name.len()..).filter(|_| {
-                    line.get(..name.len())
-                        .is_some_and(|head| head.eq_ignore_ascii_case(name))
-                })?;
-                let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
-                let end = rest
-                    .find(|c: char| !c.is_ascii_digit())
-                    .unwrap_or(rest.len());
-                rest[..end].parse().ok()
-            })?,
-        };
-        (1..=10).contains(&written).then_some(written as u8)
-    };
-    CRITERIA
-        .iter()
-        .map(|(name, _)| Some(((*name).to_owned(), rating(name)?)))
-        .collect()
 }
 
 /// The hash by which a prompt is known in records: SHA-256 of its text.
@@ -310,41 +231,10 @@ fn object(properties: &Value) -> Value {
     })
 }
 
-/// What follows the thoughts of a reasoning model that writes them into its answer.
-fn without_thoughts(answer: &str) -> &str {
-    match answer.trim_start().strip_prefix("<think>") {
-        Some(rest) => rest.split_once("</think>").map_or("", |(_, after)| after),
-        None => answer,
-    }
-}
-
-/// The object that a text is, with or without a fence around it.
-fn as_json(text: &str) -> Option<Value> {
-    let inner = text
-        .strip_prefix("```json")
-        .or_else(|| text.strip_prefix("```"))
-        .map_or(text, |rest| rest.trim_end().trim_end_matches("```"));
-    let value: Value = serde_json::from_str(inner.trim()).ok()?;
-    value.is_object().then_some(value)
-}
-
-/// What follows "Label:", "Verdict:" or "Answer:" at the head of a line.
-fn after_marker(line: &str) -> Option<&str> {
-    let start = line.trim_start_matches(|c: char| !c.is_alphanumeric());
-    ["label", "verdict", "answer", "final answer", "final label"]
-        .iter()
-        .find_map(|marker| {
-            let head = start.get(..marker.len())?;
-            let rest = start[marker.len()..].trim_start_matches(['*', '_', ' ']);
-            let rest = rest.strip_prefix(':')?;
-            head.eq_ignore_ascii_case(marker).then_some(rest)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Split;
+    use crate::record::{Outcome, Split};
 
     fn example() -> Example {
         Example {
@@ -368,6 +258,7 @@ mod tests {
             show_label,
             form,
             labels: labels.map(|(name, all)| (name.to_owned(), all)).into(),
+            answer: AnswerOptions::default(),
             shots: vec![Shot {
                 claim: "sun heats".into(),
                 evidence: vec!["light carries heat".into()],
@@ -440,6 +331,149 @@ mod tests {
         check("It is hard to say.", " | It is hard to say. | Unparsable");
         check("Label: refuted", "refuted |  | Empty");
         check(" \n", " |  | Empty");
+    }
+
+    fn question(kind: AnswerKind, show_label: bool, form: Form) -> TeacherTemplate {
+        let answer = AnswerOptions {
+            kind,
+            ..AnswerOptions::default()
+        };
+        let setting = Setting {
+            show_label,
+            form,
+            answer,
+            ..Setting::default()
+        };
+        TeacherTemplate::new(BUILT_IN[0].1, setting).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_is_no_label_is_read_by_its_kind() {
+        use AnswerKind::{Date, Letters, Number, Option, Text, YesNo};
+        let check = |kind, answer: &str, expected: &str| {
+            let template = question(kind, false, Form::Text);
+            let (label, text, outcome) = template.parse(answer, &example());
+            let found = format!("{} | {text} | {outcome:?}", label.unwrap_or_default());
+            assert_eq!(found, expected);
+        };
+        check(
+            Number,
+            "3 + 4 = 7, of 9.\nThe answer is 7.",
+            "7 | 3 + 4 = 7, of 9. | Ok",
+        );
+        check(
+            Number,
+            "3 + 4 = 7.\n**Answer:** $7.00",
+            "7 | 3 + 4 = 7. | Ok",
+        );
+        check(Number, "So $x = 7$.\n\\boxed{7}", "7 | So $x = 7$. | Ok");
+        check(
+            Number,
+            "The answer is 7. 3 + 4 = 7 is why.",
+            "7 | 3 + 4 = 7 is why. | Ok",
+        );
+        check(
+            Number,
+            "Answer: 3 and 4 make 7",
+            "7 | Answer: 3 and 4 make 7 | Ok",
+        );
+        check(
+            Number,
+            "{\"explanation\": \"3 + 4\", \"answer\": 7}",
+            "7 | 3 + 4 | Ok",
+        );
+        check(
+            Number,
+            "{\"explanation\": \"3 + 4\", \"answer\": \"7 hens\"}",
+            "7 | 3 + 4 | Ok",
+        );
+        check(Number, "Nobody knows.", " | Nobody knows. | Unparsable");
+        check(
+            Option,
+            "Sand is dry.\nFinal answer: (B)",
+            "B | Sand is dry. | Ok",
+        );
+        check(
+            Option,
+            "Sand is dry.\nAnswer: (B) lake",
+            "B | Sand is dry.\nAnswer: (B) lake | Ok",
+        );
+        check(
+            YesNo,
+            "A fish lives long. So the answer is yes.",
+            "yes | A fish lives long. | Ok",
+        );
+        check(
+            Date,
+            "A day later.\nThe answer is May 1, 2021.",
+            "05/01/2021 | A day later. | Ok",
+        );
+        check(
+            Text,
+            "It is big. The answer is \"Blue whale\".",
+            "blue whale | It is big. | Ok",
+        );
+        check(
+            Text,
+            "A blue whale is big.",
+            " | A blue whale is big. | Unparsable",
+        );
+        check(Letters, "n, a.\nAnswer: n a", "na | n, a. | Ok");
+        check(Number, "The answer is 7.", "7 |  | Empty");
+    }
+
+    #[test]
+    fn a_question_asks_for_its_kind_of_answer() {
+        let fill = |kind, show, form| question(kind, show, form).fill(&example()).unwrap();
+        let prompt = fill(AnswerKind::Number, false, Form::Text);
+        assert!(
+            prompt.starts_with("Question: ice melts\nEvidence:\n- it is warm\n"),
+            "{prompt}"
+        );
+        let last = "\nEnd with a line \"The answer is X.\", where X is a number, in digits.";
+        assert!(prompt.trim_end().ends_with(last), "{prompt}");
+        let prompt = fill(AnswerKind::YesNo, true, Form::Json);
+        assert!(prompt.contains("\nAnswer: supported\n"), "{prompt}");
+        assert!(
+            prompt.trim_end().ends_with("with the key \"explanation\"."),
+            "{prompt}"
+        );
+        let schema = question(AnswerKind::YesNo, false, Form::Json).schema();
+        assert!(schema.unwrap().to_string().contains(r#"["yes","no"]"#));
+        let bare = Example {
+            evidence: vec![],
+            ..example()
+        };
+        for (name, source) in BUILT_IN {
+            let shots = setting(false, Form::Text).shots;
+            let of = |kind| {
+                let answer = AnswerOptions {
+                    kind,
+                    ..AnswerOptions::default()
+                };
+                let setting = Setting {
+                    answer,
+                    shots: shots.clone(),
+                    ..Setting::default()
+                };
+                TeacherTemplate::new(source, setting)
+                    .unwrap()
+                    .fill(&bare)
+                    .unwrap()
+            };
+            let prompt = of(AnswerKind::Option);
+            assert!(
+                prompt.contains("Question: ice melts\n") && !prompt.contains("\n\n\n"),
+                "{name}: {prompt}"
+            );
+        }
+        let prompt = judge(&bare, "7", "3 + 4 = 7.").unwrap();
+        assert!(
+            prompt.starts_with("Question: ice melts\nAnswer: 7\nExplanation: 3 + 4 = 7.\n")
+                && !prompt.contains("evidence;")
+                && prompt.contains("follow from the question"),
+            "{prompt}"
+        );
     }
 
     #[test]

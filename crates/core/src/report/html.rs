@@ -21,6 +21,7 @@ pub fn html(report: &Report) -> String {
         charts(&report.metrics),
         metrics(&report.metrics),
         differences(&report.metrics),
+        page::tables(&report.tables),
         caveat_list(report),
         steps(report),
         report

@@ -1,6 +1,5 @@
 //! `report.md`: the same content as plain Markdown, for a terminal, a pull request or a diff.
 
-use super::Report;
 use super::examples::{Answer, Shown, shown};
 use super::selected_page;
 use super::words::{
@@ -8,6 +7,7 @@ use super::words::{
     metric_title, number, rule_title, selection_note, signed_difference, stage_title,
     system_phrase, system_title, thousands, training,
 };
+use super::{Report, Table};
 use crate::evaluate::summary::MetricsFile;
 
 /// Examples shown here; the HTML page shows more.
@@ -20,6 +20,7 @@ pub fn markdown(report: &Report) -> String {
         findings(&report.metrics).join("\n\n"),
         metrics(&report.metrics),
         differences(&report.metrics),
+        tables(report),
         list("## What these numbers do not say", &caveats(report)),
         examples(report),
         training(report).map_or_else(String::new, |text| format!("## Training\n\n{text}\n")),
@@ -196,6 +197,19 @@ fn differences(metrics: &MetricsFile) -> String {
         plain(&system_title(first)),
         table(&head, &rows)
     )
+}
+
+fn tables(report: &Report) -> String {
+    let one = |extra: &Table| {
+        let cells = |row: &Vec<String>| row.iter().map(|cell| plain(cell)).collect();
+        let rows: Vec<Vec<String>> = extra.rows.iter().map(cells).collect();
+        let (title, note) = (plain(&extra.title), plain(&extra.note));
+        format!(
+            "## {title}\n\n{note}\n\n{}\n",
+            table(&cells(&extra.head), &rows)
+        )
+    };
+    report.tables.iter().map(one).collect()
 }
 
 fn examples(report: &Report) -> String {

@@ -10,6 +10,7 @@
 
 mod chart;
 mod examples;
+mod extra;
 mod figures;
 mod html;
 mod markdown;
@@ -27,6 +28,7 @@ use crate::evaluate::summary::MetricsFile;
 use crate::record::{Choice, Example, Prediction, Rationale, Reference, Rule, Split, Step};
 use crate::run::Stage;
 
+pub use extra::{agreed, consistent, judged};
 pub use html::html;
 pub use markdown::markdown;
 pub use selected::{Candidate, Selected, Shown};
@@ -54,6 +56,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What was measured.
     pub metrics: MetricsFile,
+    /// What else was found out, a table each.
+    pub tables: Vec<Table>,
     /// What was measured pair by pair.
     pub pairs: Vec<PairRecord>,
     /// The examples that were evaluated.
@@ -68,6 +72,19 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What should worry a reader; shown first.
     pub warnings: Vec<String>,
+}
+
+/// A table of its own, with a heading and what a reader must know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// The heading.
+    pub title: String,
+    /// What the table shows.
+    pub note: String,
+    /// The columns' names.
+    pub head: Vec<String>,
+    /// The rows; the first cell of each is its name.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// Wall-clock time of one stage, over all of its sittings.

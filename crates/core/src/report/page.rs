@@ -3,7 +3,7 @@
 use super::chart::escape;
 use super::examples::{Answer, Shown, shown};
 use super::words::{choice_note, number, rule_title, selection_note, system_title, thousands};
-use super::{Dataset, Funnel, Report};
+use super::{Dataset, Funnel, Report, Table};
 use crate::record::{Outcome, Rule};
 
 /// Examples by label and split.
@@ -91,6 +91,32 @@ fn roles(funnel: &Funnel) -> String {
     format!(
         "<h3>What the candidates were known to be</h3><p class=\"soft small\">The data set knows these roles; no selector saw them.</p><div class=\"scroll\"><table><thead><tr><th>role</th><th>kept</th><th>dropped</th><th>kept of all</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
+}
+
+/// What else was found out.
+pub(super) fn tables(tables: &[Table]) -> String {
+    let one = |(n, table): (usize, &Table)| {
+        let head: String = table
+            .head
+            .iter()
+            .map(|name| format!("<th>{}</th>", escape(name)))
+            .collect();
+        let row = |row: &Vec<String>| {
+            let (name, cells) = row.split_first().map_or(("", &[][..]), |(n, c)| (n, c));
+            let cells: String = cells
+                .iter()
+                .map(|cell| format!("<td>{}</td>", escape(cell)))
+                .collect();
+            format!("<tr><th scope=\"row\">{}</th>{cells}</tr>", escape(name))
+        };
+        let rows: String = table.rows.iter().map(row).collect();
+        format!(
+            "<h2 id=\"more-{n}\">{}</h2><p>{}</p><div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>",
+            escape(&table.title),
+            escape(&table.note)
+        )
+    };
+    tables.iter().enumerate().map(one).collect()
 }
 
 /// A dozen examples side by side.

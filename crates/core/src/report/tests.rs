@@ -216,6 +216,7 @@ fn synthetic() -> Report {
         selected: Some(selected()),
         steps: steps(&mut random),
         metrics: evaluation.metrics,
+        tables: vec![],
         pairs: evaluation.pairs,
         references: references.into_iter().map(reference).collect(),
         examples,
@@ -227,6 +228,27 @@ fn synthetic() -> Report {
         notes: vec!["3 prompts lost evidence sentences.".to_owned()],
         warnings: vec!["12 of 40 untrained answers hold no label.".to_owned()],
     }
+}
+
+#[test]
+fn a_table_of_its_own_stands_on_both_pages() {
+    let report = Report {
+        tables: vec![super::Table {
+            title: "Judge & co".into(),
+            note: "What <b> says.".into(),
+            head: vec!["who".into(), "n".into()],
+            rows: vec![vec!["a|b".into(), "7".into()]],
+        }],
+        ..synthetic()
+    };
+    let page = html(&report);
+    assert!(page.contains("<h2 id=\"more-0\">Judge &amp; co</h2><p>What &lt;b&gt; says.</p>"));
+    assert!(page.contains("<th scope=\"row\">a|b</th><td>7</td>"));
+    assert!(page.contains("<a href=\"#more-0\">Judge &amp; co</a>"));
+    let page = markdown(&report);
+    let expected =
+        "## Judge &amp; co\n\nWhat &lt;b&gt; says.\n\n| who | n |\n| --- | ---: |\n| a\\|b | 7 |\n";
+    assert!(page.contains(expected), "{page}");
 }
 
 #[test]

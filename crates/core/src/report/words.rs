@@ -5,7 +5,7 @@ use crate::evaluate::baseline::{COPY_EVIDENCE, MAJORITY_LABEL, OTHER_REFERENCE};
 use crate::evaluate::bootstrap::Interval;
 use crate::evaluate::column::Column;
 use crate::evaluate::summary::{Difference, Metric, MetricsFile};
-use crate::evaluate::{MetricName, STUDENT, UNTRAINED};
+use crate::evaluate::{MetricName, STUDENT, UNTRAINED, VOTE};
 use crate::record::{Rule, Step};
 use crate::run::Stage;
 
@@ -14,6 +14,7 @@ pub(super) fn system_title(name: &str) -> String {
     match name {
         STUDENT => "Student, trained".to_owned(),
         UNTRAINED => "Student, untrained".to_owned(),
+        VOTE => "Student, vote of samples".to_owned(),
         COPY_EVIDENCE => "Copy of the evidence".to_owned(),
         OTHER_REFERENCE => "Another claim's reference".to_owned(),
         MAJORITY_LABEL => "Majority label".to_owned(),
@@ -26,6 +27,7 @@ pub(super) fn system_phrase(name: &str) -> String {
     match name {
         STUDENT => "the trained student".to_owned(),
         UNTRAINED => "the untrained student".to_owned(),
+        VOTE => "the vote of the student's samples".to_owned(),
         COPY_EVIDENCE => "copying the evidence".to_owned(),
         OTHER_REFERENCE => "another claim's reference (the floor)".to_owned(),
         MAJORITY_LABEL => "the majority label".to_owned(),

@@ -449,17 +449,15 @@ impl<'a> Base<'a> {
     ) -> Result<Vec<Prediction>> {
         let test: Vec<Example> = self.test().cloned().collect();
         let path = job.path("work").join("answers.jsonl");
-        let (mut log, mut predictions) = Log::open::<Prediction>(&path)?;
-        generate::answer(
-            job,
-            &test,
-            "student",
-            model,
-            &mut log,
-            &mut predictions,
-            observe,
-        )?;
-        Ok(predictions)
+        let (log, answers) = Log::open::<Prediction>(&path)?;
+        let mut said = generate::Said { log, answers };
+        let asked = generate::Asked {
+            system: "student".to_owned(),
+            options: job.config.student.generate.clone(),
+            seed: job.config.seed,
+        };
+        generate::answer(job, &test, model, &asked, &mut said, observe)?;
+        Ok(said.answers)
     }
 
     fn test(&self) -> impl Iterator<Item = &Example> {

@@ -38,7 +38,8 @@ pub struct Files {
     pub references: Option<PathBuf>,
     /// Which column holds which field.
     pub columns: Columns,
-    /// Ratings of the predictions by people: `id`, `system` where there are several, `rating`.
+    /// Ratings of the predictions by people: `id`, `system` where there are several, `rating`; or
+    /// a run's `judgements.jsonl`.
     pub human: Option<PathBuf>,
     /// The metrics.
     pub options: EvaluateOptions,
@@ -101,6 +102,15 @@ fn agreement(
                 text => text.parse::<f64>().map_or(Value::from(text), Value::from),
             };
             row.insert("rating".to_owned(), rating);
+        }
+        // A judgement (`judgements.jsonl`) is a rating of a rationale, by criteria.
+        if let (None, Some(Value::Object(ratings))) = (row.get("rating"), row.get("ratings")) {
+            let each: Vec<f64> = ratings.values().filter_map(Value::as_f64).collect();
+            let mean = (!each.is_empty()).then(|| each.iter().sum::<f64>() / each.len() as f64);
+            row.insert("rating".to_owned(), mean.into());
+            if let (None, Some(id)) = (row.get("id"), row.get("rationale").cloned()) {
+                row.insert("id".to_owned(), id);
+            }
         }
         let record = RatingRecord::deserialize(Value::Object(row));
         records.push(record.map_err(|e| place.error(format!("a rating: {e}")))?);

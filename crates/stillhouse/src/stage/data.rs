@@ -12,14 +12,15 @@ use crate::error::Result;
 use crate::job::Job;
 use crate::stage::options;
 
-pub(crate) fn inputs(job: &Job<'_>, _: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
-    inputs_of(job)
+pub(crate) fn inputs(job: &Job<'_>, _: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
+    inputs_of(job, observe)
 }
 
-pub(crate) fn inputs_of(job: &Job<'_>) -> Result<Inputs> {
-    let records = data::sha256(&job.dataset, &located(job))?;
+pub(crate) fn inputs_of(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<Inputs> {
+    let located = located(job, observe)?;
+    let records = data::sha256(&job.dataset, &located)?;
     let mut files = vec![job.dataset_file.clone(), ("records".into(), records)];
-    if let Some(path) = &located(job).split.ids {
+    if let Some(path) = &located.split.ids {
         files.push(("split lists".into(), fs::sha256(path)?));
     }
     Ok(Inputs {
@@ -29,15 +30,20 @@ pub(crate) fn inputs_of(job: &Job<'_>) -> Result<Inputs> {
 }
 
 /// The options with their paths where they lead.
-pub(crate) fn located(job: &Job<'_>) -> DataOptions {
+pub(crate) fn located(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<DataOptions> {
     let mut options = job.config.data.clone();
-    options.path = job.given.locate(&options.path);
+    job.records(observe)?.clone_into(&mut options.path);
     options.split.ids = options.split.ids.map(|path| job.given.locate(&path));
-    options
+    Ok(options)
 }
 
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
-    let summary = data::save(&job.dataset, &located(job), job.config.seed, folder)?;
+    let summary = data::save(
+        &job.dataset,
+        &located(job, observe)?,
+        job.config.seed,
+        folder,
+    )?;
     let counts: Vec<String> = summary
         .counts
         .iter()
@@ -63,5 +69,9 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         let text = format!("records left out: {}{first}", reasons.join(", "));
         tell(observe, Event::Warning { text })?;
     }
-    Ok(Outputs::of(data::FILES))
+    let mut outputs = Outputs::of(data::FILES);
+    if job.dataset.fields.paraphrase.is_some() {
+        outputs.names.push(data::PARAPHRASES.into());
+    }
+    Ok(outputs)
 }

@@ -4,6 +4,8 @@
 pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
+pub(crate) mod judge;
+mod local;
 pub(crate) mod report;
 pub(crate) mod select;
 pub(crate) mod teacher;

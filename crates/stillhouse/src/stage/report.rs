@@ -5,9 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 use stillhouse_core::data::Summary as DataSummary;
+use stillhouse_core::evaluate::agreement::Agreement;
+use stillhouse_core::evaluate::answer::Votes;
 use stillhouse_core::evaluate::summary::MetricsFile;
 use stillhouse_core::event::Observer;
-use stillhouse_core::record::{Choice, Example, Rationale, Reference, Scores, Split};
+use stillhouse_core::record::{
+    Choice, Example, Judgement, Rationale, Reference, Scores, Split,
+};
 use stillhouse_core::report::{self, Dataset, Funnel, Report, Selected, StageTime};
 use stillhouse_core::run::{Inputs, Manifest, Outputs, Run, Stage};
 use stillhouse_core::select::{Input, SelectOptions, Similarity, Vectors, Wanted};
@@ -16,7 +20,7 @@ use stillhouse_core::{fs, jsonl};
 use crate::error::Result;
 use crate::job::{self, Job};
 use crate::pipeline::Summary;
-use crate::stage::{evaluate, teacher};
+use crate::stage::{evaluate, judge, teacher};
 
 const READ: [&str; 9] = [
     "examples.jsonl",
@@ -30,11 +34,16 @@ const READ: [&str; 9] = [
     "pairs.jsonl",
 ];
 
+/// What some runs have besides.
+const MAY_BE: [&str; 3] = [judge::FILE, evaluate::AGREEMENT, evaluate::CONSISTENCY];
+
 pub(crate) fn inputs(_: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
     // The pages quote the whole config.
+    let mut files = job::inputs(run, &READ)?;
+    files.extend(MAY_BE.iter().filter_map(|name| run.input(name).ok()));
     Ok(Inputs {
         options: run.manifest().config.clone(),
-        files: job::inputs(run, &READ)?,
+        files,
     })
 }
 
@@ -54,7 +63,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
     let choices: Vec<Choice> = jsonl::read(&job.path("selection.jsonl"))?;
     let selection = Funnel::of(&rationales, &choices, &own);
     let selected = selected(job, &all, &rationales, &choices, &own)?;
-    let dataset = Dataset::of(data.name.clone(), &all);
+    let dataset = counted(&data);
     let examples: Vec<Example> = all.into_iter().filter(|e| e.split == Split::Test).collect();
     let references = evaluate::references(job, &examples)?
         .into_iter()
@@ -74,6 +83,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
             .unwrap_or(Value::Null)
     };
     let (notes, warnings) = remarks(job, &data, &fact);
+    let tables = tables(job, &manifest, &choices)?;
     let times = manifest
         .stages
         .iter()
@@ -89,6 +99,7 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         selected: Some(selected),
         steps: jsonl::read(&job.path("steps.jsonl"))?,
         metrics: fs::read_json(&job.path("metrics.json"))?,
+        tables,
         pairs: jsonl::read(&job.path("pairs.jsonl"))?,
         examples,
         predictions: jsonl::read(&job.path("predictions.jsonl"))?,
@@ -102,6 +113,42 @@ fn gather(job: &Job<'_>) -> Result<Report> {
         notes,
         warnings,
     })
+}
+
+/// Examples by label and split; by kind of answer, where answers are open.
+fn counted(data: &DataSummary) -> Dataset {
+    let mut counts: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    for (split, labels) in &data.counts {
+        for (label, n) in labels {
+            counts.entry(label.clone()).or_default()[*split as usize] = *n;
+        }
+    }
+    Dataset {
+        name: data.name.clone(),
+        counts,
+    }
+}
+
+/// What some runs find out besides the metrics.
+fn tables(job: &Job<'_>, manifest: &Manifest, choices: &[Choice]) -> Result<Vec<report::Table>> {
+    let is_there = |name: &str| {
+        let mut stages = manifest.stages.values();
+        stages.any(|record| record.outputs.contains_key(name))
+    };
+    let mut tables = Vec::new();
+    if is_there(judge::FILE) {
+        let judgements: Vec<Judgement> = jsonl::read(&job.path(judge::FILE))?;
+        tables.extend(report::judged(&judgements, choices));
+    }
+    if is_there(evaluate::AGREEMENT) {
+        let found: Agreement = fs::read_json(&job.path(evaluate::AGREEMENT))?;
+        tables.push(report::agreed(&found, "the judge"));
+    }
+    if is_there(evaluate::CONSISTENCY) {
+        let found: MetricsFile = fs::read_json(&job.path(evaluate::CONSISTENCY))?;
+        tables.push(report::consistent(&found));
+    }
+    Ok(tables)
 }
 
 /// What selection saw, from its own records and the scores that it left.
@@ -163,10 +210,14 @@ fn facts(
             ),
         ),
     ];
-    facts.extend(teacher::spent_in_words(
-        &fact(Stage::Teacher, "/spent"),
-        kept,
-    ));
+    let mut spent = fact(Stage::Teacher, "/spent");
+    // What evaluate knows is of the whole run so far.
+    if let Value::Object(later) = fact(Stage::Evaluate, "/spent") {
+        let value = spent["value_of_rationales"].take();
+        spent = Value::Object(later);
+        spent["value_of_rationales"] = value;
+    }
+    facts.extend(teacher::spent_in_words(&spent, kept));
     if let (Some(first), Some(last)) = (
         number("/first_validation_loss").as_f64(),
         number("/validation_loss").as_f64(),
@@ -207,6 +258,18 @@ fn remarks(
             "{} groups of near-duplicate claims, each kept in one split.",
             data.near_duplicate_groups
         ));
+    }
+    if let Ok(votes) = serde_json::from_value::<Votes>(fact(Stage::Generate, "/votes")) {
+        notes.push(format!(
+            "The vote is over {} samples of each example: on average {:.0} % of them give the winning answer; {} of {} votes are ties, which the answer that came first wins.",
+            job.config.student.again.samples.unwrap_or(0),
+            100.0 * votes.agreement,
+            votes.ties,
+            votes.examples
+        ));
+    }
+    if !job.dataset.answer.is_closed() {
+        notes.push("Answers are open: accuracy is exact match of answers in their one spelling (numbers as numbers); there is no F1 and no majority answer.".into());
     }
     for (reason, n) in &data.skipped {
         warnings.push(format!("{n} records were left out: {reason}."));

@@ -4,24 +4,28 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use stillhouse_core::data::{self, Candidate, DataOptions};
+use stillhouse_core::data::{self, Candidate};
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::prompt::teacher::{BUILT_IN, Setting, TeacherTemplate};
 use stillhouse_core::record::{Example, Outcome, Rationale};
 use stillhouse_core::run::{Inputs, Outputs, Plan, Run, Stage};
 use stillhouse_core::{Error as CoreError, fs, jsonl};
 use stillhouse_teacher::{
-    AboutExamples, AboutRationales, Access, Asked, Estimate, Kind, Ledger, Setup, Spent,
-    TeacherOptions, as_judge, ask, estimate_tokens, from_candidates, judgements, rationales,
-    read_candidates,
+    AboutExamples, Access, Asked, Estimate, Kind, Ledger, Means, Price, Result as TeacherResult,
+    Said, Setup, Spent, TeacherOptions, ask, ask_local, estimate_judge, estimate_tokens,
+    from_candidates, rationales, read_candidates,
 };
 
 use crate::error::Result;
+use crate::fingerprint;
 use crate::job::{self, Job};
+use crate::stage::data::located;
+use crate::stage::judge;
+use crate::stage::local::LocalTeacher;
 
 type Count = Box<dyn Fn(&str) -> usize>;
 
-pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<Inputs> {
+pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
     let teacher = &job.config.teacher;
     let mut files = job::inputs(run, &["examples.jsonl", "candidates.jsonl"])?;
     if let Some(path) = teacher
@@ -38,6 +42,10 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<I
         files.push(job.dataset_file.clone());
         let (source, _) = template_source(job)?;
         files.push(("teacher prompt".into(), fs::sha256_of(source.as_bytes())));
+        if teacher.kind == Kind::Model {
+            let folder = LocalTeacher::folder(job, observe)?;
+            files.push(("teacher model".into(), fingerprint::of_model(&folder)?));
+        }
         if let Some(path) = &teacher.shots {
             files.push(("teacher shots".into(), fs::sha256(&job.given.locate(path))?));
         }
@@ -52,8 +60,8 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, _: &mut Observer<'_>) -> Result<I
 /// only when the stage is worked on, since a finished one needs none.
 pub(crate) fn before_spending(job: &Job<'_>) -> Result<()> {
     let teacher = &job.config.teacher;
+    teacher.check()?;
     if teacher.kind != Kind::Recorded {
-        teacher.check()?;
         template(job)?;
     }
     Ok(())
@@ -62,28 +70,27 @@ pub(crate) fn before_spending(job: &Job<'_>) -> Result<()> {
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     match job.config.teacher.kind {
         Kind::Recorded => recorded(job, folder, observe),
-        Kind::Http | Kind::Batch => live(job, folder, observe),
+        Kind::Http | Kind::Batch | Kind::Model => live(job, folder, observe),
     }
 }
 
 fn recorded(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     let teacher = &job.config.teacher;
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
-    let (candidates, place): (Vec<Candidate>, _) = match &teacher.path {
-        Some(path) => (
-            read_candidates(&job.given.locate(path), &teacher.fields, &job.dataset)?,
-            path,
-        ),
-        None => (
-            jsonl::read(&job.path("candidates.jsonl"))?,
-            &job.config.data.path,
-        ),
+    let place = match &teacher.path {
+        Some(path) => job.given.locate(path),
+        None => job.records(observe)?.to_owned(),
+    };
+    let candidates: Vec<Candidate> = if teacher.path.is_some() {
+        read_candidates(&place, &teacher.fields, &job.dataset)?
+    } else {
+        jsonl::read(&job.path("candidates.jsonl"))?
     };
     let source = place.file_name().unwrap_or_default().to_string_lossy();
     let found = from_candidates(&examples, candidates, &source, teacher, job.config.seed);
     if found.rationales.is_empty() {
         let what = "holds no rationale for any example; set teacher.path, or [candidates] in the dataset file";
-        return Err(CoreError::file(job.given.locate(place), what).into());
+        return Err(CoreError::file(place, what).into());
     }
     let text = format!(
         "{} candidates for {} examples",
@@ -100,12 +107,16 @@ fn recorded(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<
     }
     warn_of_bare(&found.bare, observe)?;
     jsonl::write(&folder.join("rationales.jsonl"), &found.rationales)?;
-    let facts =
+    let mut outputs = Outputs::of(["rationales.jsonl"]);
+    outputs.facts =
         json!({ "outcomes": found.outcomes(), "unknown": found.n_unknown, "bare": found.bare });
-    Ok(Outputs {
-        facts,
-        ..Outputs::of(["rationales.jsonl"])
-    })
+    if judge::wants_rationales(job) {
+        let ledger = open_ledger(job)?;
+        judge::rationales(job, &examples, &found.rationales, &ledger, folder, observe)?;
+        outputs.names.push(judge::FILE.into());
+        outputs.facts["spent"] = spent_in_all(job, &ledger)?;
+    }
+    Ok(outputs)
 }
 
 fn warn_of_bare(bare: &[String], observe: &mut Observer<'_>) -> Result<()> {
@@ -124,7 +135,14 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
     let teacher = &job.config.teacher;
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
     let template = template(job)?;
-    let access = Access::from_vars(teacher, job.world.vars)?;
+    let local = match teacher.kind {
+        Kind::Model => Some(LocalTeacher::load(job, observe)?),
+        _ => None,
+    };
+    let access = match &local {
+        Some(local) => local.access(),
+        None => Access::from_vars(teacher, job.world.vars)?,
+    };
     for end_point in access.in_clear() {
         let text = format!(
             "the key goes to {} over http, readable on the way; https would hide it",
@@ -133,22 +151,30 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
         tell(observe, Event::Warning { text })?;
     }
     let (count, _) = counter(job, observe)?;
-    let ledger = Ledger::open(&ledger_path(job), &job.config.out.to_string_lossy())?;
-    let setup = |options, access, purpose| Setup {
-        options,
-        access,
+    let ledger = open_ledger(job)?;
+    let setup = Setup {
+        options: teacher,
+        access: &access,
         count: &*count,
         seed: job.config.seed,
         clock: job.world.clock,
-        purpose,
+        purpose: "rationale",
     };
     let questions = AboutExamples::new(&examples, &template, teacher);
-    let asked = ask(
-        &questions,
-        &ledger,
-        &setup(teacher, &access, "rationale"),
-        observe,
-    )?;
+    let asked = match &local {
+        Some(local) => {
+            let mut speak =
+                |prompts: &[String],
+                 seed: u64,
+                 observe: &mut Observer<'_>,
+                 each: &mut dyn FnMut(usize, Said) -> TeacherResult<()>| {
+                    local.speak(prompts, seed, observe, each)
+                };
+            ask_local(&questions, &ledger, &setup, &mut speak, observe)?
+        }
+        None => ask(&questions, &ledger, &setup, observe)?,
+    };
+    drop(local);
     say_what_came("rationales", &asked, observe)?;
 
     let mut found: Vec<Rationale> = Vec::new();
@@ -174,19 +200,9 @@ fn live(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outp
         logprobs.finish()?;
         outputs.names.push("logprobs.jsonl".into());
     }
-    if let Some(judge) = &teacher.judge {
-        let (options, access) = as_judge(teacher, judge, &access);
-        let questions = AboutRationales::new(&examples, &found, &options);
-        let asked = ask(
-            &questions,
-            &ledger,
-            &setup(&options, &access, "judgement"),
-            observe,
-        )?;
-        say_what_came("judgements", &asked, observe)?;
-        let judged = judgements(&questions, &ledger, &options, &access)?;
-        jsonl::write(&folder.join("judgements.jsonl"), &judged)?;
-        outputs.names.push("judgements.jsonl".into());
+    if judge::wants_rationales(job) {
+        judge::rationales(job, &examples, &found, &ledger, folder, observe)?;
+        outputs.names.push(judge::FILE.into());
     }
     outputs.facts = facts(job, &examples, &access, &found, &ledger.spent()?, &asked);
     let bare: Vec<String> =
@@ -221,29 +237,53 @@ fn facts(
         .filter(|id| !usable.contains(id))
         .collect();
     let value: f64 = found.iter().filter_map(|r| r.usage?.cost).sum();
-    let model = teacher.model.as_deref().unwrap_or_default();
-    let price = stillhouse_teacher::price_of(teacher.price.as_ref(), model, access);
-    let cost = |purpose: &str| spent.cost_by_purpose.get(purpose).copied().unwrap_or(0.0);
+    let mut spent = spent_facts(spent, price(job, access));
+    spent["value_of_rationales"] = value.into();
     json!({
         "outcomes": outcomes,
         "bare": bare,
-        "model": model,
+        "model": teacher.model,
         "end_point": access.identity(),
         "label_was_shown": teacher.show_label,
         "from_ledger": asked.from_ledger,
         "failed_tries": asked.faults,
-        "spent": {
-            "currency": price.map(|price| price.currency),
-            "answers": spent.answers,
-            "requests": spent.requests,
-            "prompt_tokens": spent.prompt_tokens,
-            "completion_tokens": spent.completion_tokens,
-            "rationales": cost("rationale"),
-            "judgements": cost("judgement"),
-            "lost_at_most": spent.lost_cost,
-            "losses": spent.losses,
-            "value_of_rationales": value,
-        },
+        "spent": spent,
+    })
+}
+
+fn price(job: &Job<'_>, access: &Access) -> Option<Price> {
+    let teacher = &job.config.teacher;
+    let judge = teacher.judge.as_ref();
+    let model = match teacher.kind {
+        Kind::Recorded => judge.and_then(|judge| judge.model.as_ref()),
+        _ => None,
+    };
+    let model = model.or(teacher.model.as_ref());
+    let given = judge
+        .and_then(|judge| judge.price.as_ref())
+        .filter(|_| teacher.kind == Kind::Recorded);
+    let given = given.or(teacher.price.as_ref());
+    stillhouse_teacher::price_of(given, model.map_or("", String::as_str), access)
+}
+
+/// What the run has spent so far, whatever for.
+pub(crate) fn spent_in_all(job: &Job<'_>, ledger: &Ledger) -> Result<Value> {
+    let access = Access::from_vars(&job.config.teacher, job.world.vars)?;
+    Ok(spent_facts(&ledger.spent()?, price(job, &access)))
+}
+
+fn spent_facts(spent: &Spent, price: Option<Price>) -> Value {
+    let cost = |purpose: &str| spent.cost_by_purpose.get(purpose).copied().unwrap_or(0.0);
+    json!({
+        "currency": price.map(|price| price.currency),
+        "answers": spent.answers,
+        "requests": spent.requests,
+        "prompt_tokens": spent.prompt_tokens,
+        "completion_tokens": spent.completion_tokens,
+        "rationales": cost("rationale"),
+        "judgements": cost("judgement"),
+        "lost_at_most": spent.lost_cost,
+        "losses": spent.losses,
     })
 }
 
@@ -296,7 +336,7 @@ pub(crate) fn spent_in_words(spent: &Value, kept: usize) -> Vec<(String, String)
     rows
 }
 
-fn say_what_came(what: &str, asked: &Asked, observe: &mut Observer<'_>) -> Result<()> {
+pub(crate) fn say_what_came(what: &str, asked: &Asked, observe: &mut Observer<'_>) -> Result<()> {
     let came = asked.wanted - asked.from_ledger - asked.failed.len();
     let text = format!(
         "{} {what}: {} from the ledger, {came} asked now",
@@ -328,34 +368,35 @@ pub(crate) fn estimate(job: &Job<'_>, stages: &[(Stage, Plan)]) -> Result<Option
     let teacher = &job.config.teacher;
     let would_work = stages.contains(&(Stage::Teacher, Plan::Begin))
         || stages.contains(&(Stage::Teacher, Plan::Continue));
-    if teacher.kind == Kind::Recorded || !would_work {
+    if matches!(teacher.kind, Kind::Recorded | Kind::Model) || !would_work {
         return Ok(None);
     }
     before_spending(job)?;
     // The data stage may not have run: its work on the examples is a pure function.
-    let options = DataOptions {
-        path: job.given.locate(&job.config.data.path),
-        ..job.config.data.clone()
-    };
+    let mut quiet = |_| std::ops::ControlFlow::Continue(());
+    let options = located(job, &mut quiet)?;
     let examples = data::load(&job.dataset, &options, job.config.seed)?.examples;
     let template = template(job)?;
     let access = Access::from_vars(teacher, job.world.vars)?;
-    let (count, counted) = counter(job, &mut |_| std::ops::ControlFlow::Continue(()))?;
+    let (count, counted) = counter(job, &mut quiet)?;
     let ledger = Ledger::look(&ledger_path(job))?;
     let questions = AboutExamples::new(&examples, &template, teacher);
-    let estimate = stillhouse_teacher::estimate(
-        &questions,
-        ledger.as_ref(),
-        teacher,
-        &access,
-        &*count,
-        &counted,
-    )?;
+    let means = Means {
+        ledger: ledger.as_ref(),
+        access: &access,
+        count: &*count,
+        counted: &counted,
+    };
+    let mut estimate = stillhouse_teacher::estimate(&questions, teacher, &means)?;
+    if let Some(judge) = teacher.judge.as_ref().filter(|judge| judge.rationales) {
+        let judged = estimate_judge(&examples, &questions, &estimate, teacher, judge, &means)?;
+        estimate.judge = Some(Box::new(judged));
+    }
     Ok(Some(estimate))
 }
 
 /// Counts tokens with the teacher's tokenizer, or by a rule of thumb that says so.
-fn counter(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<(Count, String)> {
+pub(crate) fn counter(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<(Count, String)> {
     let Some(name) = &job.config.teacher.tokenizer else {
         let counted = "estimated within 10 % for English; set teacher.tokenizer to count";
         return Ok((Box::new(estimate_tokens), counted.into()));
@@ -388,6 +429,7 @@ fn template(job: &Job<'_>) -> Result<TeacherTemplate> {
         show_label: teacher.show_label,
         form: teacher.form,
         labels: job.dataset.labels.clone(),
+        answer: job.dataset.answer.clone(),
         shots,
     };
     let template = TeacherTemplate::new(&source, setting);
@@ -417,9 +459,15 @@ fn template_source(job: &Job<'_>) -> Result<(String, Option<PathBuf>)> {
 }
 
 /// The ledger of the options, or the one beside the run directory, which its neighbours share.
-fn ledger_path(job: &Job<'_>) -> PathBuf {
+pub(crate) fn ledger_path(job: &Job<'_>) -> PathBuf {
     match &job.config.teacher.ledger {
         Some(path) => job.given.locate(path),
         None => job.config.out.with_file_name("ledger.sqlite"),
     }
+}
+
+/// The ledger, with this run's work in it.
+pub(crate) fn open_ledger(job: &Job<'_>) -> Result<Ledger> {
+    let run = job.config.out.to_string_lossy();
+    Ok(Ledger::open(&ledger_path(job), &run)?)
 }

@@ -46,6 +46,7 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
     let mut student = options(&job.config.student);
     if let (Value::Object(table), false) = (&mut student, is_judged) {
         table.remove("generate");
+        table.remove("again");
     }
     let cosine = is_judged.then_some(job.config.evaluate.cosine);
     Ok(Inputs {

@@ -24,7 +24,7 @@ pub fn normalise(kind: AnswerKind, field: &str) -> Result<String, String> {
     let text = field.trim();
     match kind {
         AnswerKind::Text => {
-            let bare = text.trim_matches(|c: char| c.is_whitespace() || "\"'`.:".contains(c));
+            let bare = text.trim_matches(|c: char| c.is_whitespace() || "\"'`.:*".contains(c));
             let words: Vec<&str> = bare.split_whitespace().collect();
             let text = words.join(" ").to_lowercase();
             if text.is_empty() {
