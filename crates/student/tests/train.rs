@@ -652,7 +652,7 @@ fn folders_that_cannot_be_used_say_why() {
     fs::remove(&weights).unwrap();
     says("no model.safetensors");
     fs::remove(&at.join("tokenizer.json")).unwrap();
-    says("no tokenizer: none of tokenizer.json");
+    says("no tokenizer.json, and no tokenizer.model");
 }
 
 #[test]
