@@ -24,7 +24,6 @@ use crate::error::{Error, Result};
 use crate::loss::mean_loss;
 use crate::model::Model;
 use crate::objective::{self, Aims, Outcome, Pass, Unit};
-
 use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
@@ -187,14 +186,7 @@ impl<'a> Training<'a> {
                 }
             },
         }
-        let mut projection = None;
-        if options.objectives.semantic.is_some() {
-            let parameters = model.network.parameters_mut();
-            projection = Some(parameters.len());
-            let hidden = model.network.head().weight.dims()[1];
-            let matrix = objective::projection(data.embedding, hidden, seed);
-            model.network.parameters_mut().push(matrix);
-        }
+        let projection = objective::add_projection(&mut model, data.embedding, options, seed);
         let teacher = data
             .teacher
             .iter()

@@ -23,6 +23,8 @@ pub use options::{
     TeacherOptions, TopKOptions, TwoPrompts,
 };
 pub(crate) use part::shared;
+pub(crate) use semantic::add_projection;
+#[cfg(test)]
 pub(crate) use semantic::projection;
 pub(crate) use teacher::check as check_teacher;
 pub use top_k::TeacherToken;

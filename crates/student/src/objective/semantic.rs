@@ -7,6 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use stillhouse_core::random::Random;
 
 use super::aims::Pass;
+use crate::model::Model;
+use crate::options::TrainOptions;
 use crate::parameter::{Parameter, Value, device};
 use crate::weights::Array;
 
@@ -27,6 +29,20 @@ pub(crate) fn projection(embedding: usize, hidden: usize, seed: u64) -> Paramete
         value: Value::new(array, &device()),
         is_trained: true,
     }
+}
+
+/// Puts W behind the model's parameters, where the objective is wanted, and says at which place.
+pub(crate) fn add_projection(
+    model: &mut Model,
+    embedding: usize,
+    options: &TrainOptions,
+    seed: u64,
+) -> Option<usize> {
+    options.objectives.semantic?;
+    let hidden = model.network.head().weight.dims()[1];
+    let parameters = model.network.parameters_mut();
+    parameters.push(projection(embedding, hidden, seed));
+    Some(parameters.len() - 1)
 }
 
 /// The sum of the distances over the pass's items that have an embedding.
