@@ -66,7 +66,9 @@ pub(crate) fn hugging_face(id: &Id<'_>, options: &HubOptions) -> Result<Found, T
         ));
     }
     // Another tool may have fetched only the files that it needed itself.
-    if !folder.join("tokenizer.json").exists() && !folder.join("adapter_config.json").exists() {
+    let has_any = |names: &[&str]| names.iter().any(|name| folder.join(name).exists());
+    let tokenizers = ["tokenizer.json", "tokenizer.model", "spiece.model"];
+    if !has_any(&tokenizers) && !has_any(&["adapter_config.json"]) {
         return Err(Tried::new(place, "the snapshot has no tokenizer.json"));
     }
     verify(&folder, id.known).map_err(|e| Tried::new(place, e.to_string()))?;

@@ -47,34 +47,12 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of a model folder and holds it against the model's vocabulary.
     pub fn load(folder: &Path, config: &Interface) -> Result<Self> {
-        let mut files = Vec::new();
-        for name in FILES {
-            let path = folder.join(name);
-            if path.is_file() {
-                files.push((name.to_owned(), fs::read(&path)?));
-            }
-        }
-        let settings = folder.join("tokenizer_config.json");
-        let settings = if settings.is_file() {
-            fs::read_json(&settings)?
-        } else {
-            Value::Null
-        };
-        let is_model = |(name, _): &(String, Vec<u8>)| FILES[1..3].contains(&&name[..]);
-        match files.first() {
-            Some((name, _)) if name == "tokenizer.json" => {}
-            Some(file) if is_model(file) => {
-                let json = converted(folder, file, &settings)?;
-                files.insert(0, ("tokenizer.json".to_owned(), json));
-            }
-            _ => {
-                let what = "no tokenizer.json, and no tokenizer.model or spiece.model in its place";
-                return Err(Error::folder(folder, what));
-            }
-        }
-        let path = folder.join("tokenizer.json");
-        let inner = tokenizers::Tokenizer::from_bytes(&files[0].1)
-            .map_err(|e| Error::folder(&path, format!("not a tokenizer: {e}")))?;
+        let Read {
+            inner,
+            settings,
+            files,
+        } = read(folder)?;
+        let path = folder.join(&files[0].0);
         Self::from_parts(inner, &settings, config, files, &path)
     }
 
@@ -243,6 +221,51 @@ impl Tokenizer {
         ids.retain(|id| (*id as usize) < self.n_tokens);
         ids
     }
+}
+
+/// What a folder holds of a tokenizer.
+pub(crate) struct Read {
+    pub(crate) inner: tokenizers::Tokenizer,
+    /// `tokenizer_config.json`.
+    settings: Value,
+    /// `tokenizer.json` first, made of a `SentencePiece` model where there is none.
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// Reads a folder's tokenizer alone: no weights, no config.
+pub(crate) fn read(folder: &Path) -> Result<Read> {
+    let mut files = Vec::new();
+    for name in FILES {
+        let path = folder.join(name);
+        if path.is_file() {
+            files.push((name.to_owned(), fs::read(&path)?));
+        }
+    }
+    let settings = folder.join("tokenizer_config.json");
+    let settings = if settings.is_file() {
+        fs::read_json(&settings)?
+    } else {
+        Value::Null
+    };
+    let is_model = |(name, _): &(String, Vec<u8>)| FILES[1..3].contains(&&name[..]);
+    match files.first() {
+        Some((name, _)) if name == FILES[0] => {}
+        Some(file) if is_model(file) => {
+            let json = converted(folder, file, &settings)?;
+            files.insert(0, (FILES[0].to_owned(), json));
+        }
+        _ => {
+            let what = "no tokenizer.json, and no tokenizer.model or spiece.model in its place";
+            return Err(Error::folder(folder, what));
+        }
+    }
+    let inner = tokenizers::Tokenizer::from_bytes(&files[0].1)
+        .map_err(|e| Error::folder(folder.join(FILES[0]), format!("not a tokenizer: {e}")))?;
+    Ok(Read {
+        inner,
+        settings,
+        files,
+    })
 }
 
 /// One more than the largest token.
