@@ -2,7 +2,7 @@
 
 use gemm::Parallelism;
 
-use crate::bf16;
+use crate::packed::{self, Right};
 use crate::vectorised::vectorised;
 
 /// A matrix to read: rows and columns at fixed steps within a slice.
@@ -182,7 +182,7 @@ pub enum Precision {
     /// As they come.
     #[default]
     F32,
-    /// Rounded to bf16 where the processor multiplies those ([`bf16::is_available`]), as they come elsewhere.
+    /// Rounded to bf16 where the processor multiplies those ([`crate::bf16::is_available`]), as they come elsewhere.
     Bf16,
 }
 
@@ -198,10 +198,7 @@ pub fn multiply_in(
     scale: f32,
     put: Put,
 ) {
-    match precision {
-        Precision::Bf16 if bf16::is_available() => bf16::multiply(c, a, b, scale, put),
-        _ => multiply(c, a, b, scale, put, Threads::All),
-    }
+    packed::multiply(precision, c, a, Right::Matrix(b), scale, put);
 }
 
 /// The plain reference of [`multiply`].

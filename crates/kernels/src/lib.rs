@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod attention;
 pub mod bf16;
 pub mod cached;
+pub mod divergence;
 pub mod embedding;
 pub mod encoder_attention;
 pub mod frozen;
@@ -16,8 +17,11 @@ pub mod gate;
 pub mod gemm;
 pub mod head;
 pub mod layer_norm;
+pub mod level;
+pub mod lora;
 mod math;
 pub mod norm;
+pub mod packed;
 pub mod panels;
 pub mod relative;
 mod rope;
@@ -25,7 +29,7 @@ pub mod rows;
 mod shared;
 mod vectorised;
 
-/// The instruction set that a kernel runs on; `Arch::new()` is the best that the processor has.
+/// The instruction set that a kernel runs on; [`level::arch`] is the best that may be used.
 pub use pulp::Arch;
 
 #[cfg(test)]

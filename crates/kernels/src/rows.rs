@@ -4,12 +4,13 @@
 //! Here each entry is one inner product whose order depends on nothing but its length, so that a text that is generated does not depend on those beside it.
 //! The weight is read once for all rows, which is what decoding is bound by.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::math::{LANES, sum};
+use crate::level::arch;
 
 /// Rows that share one reading of the weight.
 const BLOCK: usize = 4;
@@ -25,16 +26,18 @@ const TASK: usize = 64;
 pub fn multiply(x: &[f32], weight: &[f32], size_in: usize) -> Vec<f32> {
     assert_eq!(weight.len() % size_in, 0, "whole rows of the weight");
     by_rows(x, size_in, weight.len() / size_in, |rows, y, n| {
-        Arch::new().dispatch(|| {
-            let weight = weight[rows.start * size_in..].chunks_exact(size_in);
-            for (y, w) in y.chunks_exact_mut(n).zip(weight) {
-                row_of_weight(x, w, y);
-            }
+        let weight = &weight[rows.start * size_in..][..rows.len() * size_in];
+        arch().dispatch(Products {
+            x,
+            weight,
+            size_in,
+            n,
+            y,
         });
     })
 }
 
-/// As [`multiply`], with a weight whose rows are written out one at a time by `write_row`.
+/// As [`multiply`], with a weight of which some rows at a time are written out by `write_rows`.
 ///
 /// # Panics
 /// If `x` holds no whole rows.
@@ -42,16 +45,37 @@ pub(crate) fn multiply_with(
     x: &[f32],
     size_in: usize,
     size_out: usize,
-    write_row: impl Fn(usize, &mut [f32]) + Sync,
+    write_rows: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     by_rows(x, size_in, size_out, |rows, y, n| {
-        let mut weight = vec![0.0; size_in];
-        for (row, y) in rows.zip(y.chunks_exact_mut(n)) {
-            write_row(row, &mut weight);
-            Arch::new().dispatch(|| row_of_weight(x, &weight, y));
-        }
+        WEIGHT.with_borrow_mut(|weight| {
+            // As many as stay in the fastest cache.
+            let together = (WRITTEN / size_in).clamp(1, TASK);
+            weight.resize(weight.len().max(together * size_in), 0.0);
+            let mut first = rows.start;
+            for y in y.chunks_mut(together * n) {
+                let weight = &mut weight[..y.len() / n * size_in];
+                write_rows(first..first + y.len() / n, weight);
+                first += together;
+                arch().dispatch(Products {
+                    x,
+                    weight,
+                    size_in,
+                    n,
+                    y,
+                });
+            }
+        });
     })
 }
+
+thread_local! {
+    /// Rows of a weight that is at rest, in f32.
+    static WEIGHT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Entries that are written out at one time, about.
+const WRITTEN: usize = 1 << 12;
 
 /// Cuts the weight's rows into tasks, each of which fills `[rows of the weight, n]`.
 fn by_rows(
@@ -83,16 +107,39 @@ fn by_rows(
     y
 }
 
-/// One row of the weight with every row of `x`.
-#[inline(always)]
-fn row_of_weight(x: &[f32], w: &[f32], y: &mut [f32]) {
-    let size_in = w.len();
-    for (y, x) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK * size_in)) {
-        if let Ok(y) = <&mut [f32; BLOCK]>::try_from(&mut *y) {
-            *y = inner_products(x, w);
-        } else {
-            for (y, x) in y.iter_mut().zip(x.chunks_exact(size_in)) {
-                [*y] = inner_products(x, w);
+/// Some rows of the weight with every row of `x`.
+struct Products<'a> {
+    /// `[n, size_in]`
+    x: &'a [f32],
+    /// `[rows, size_in]`
+    weight: &'a [f32],
+    size_in: usize,
+    n: usize,
+    /// `[rows, n]`
+    y: &'a mut [f32],
+}
+
+impl WithSimd for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            x,
+            weight,
+            size_in,
+            n,
+            y,
+        } = self;
+        for (y, w) in y.chunks_exact_mut(n).zip(weight.chunks_exact(size_in)) {
+            for (y, x) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK * size_in)) {
+                if let Ok(y) = <&mut [f32; BLOCK]>::try_from(&mut *y) {
+                    *y = inner_products(simd, x, w);
+                } else {
+                    for (y, x) in y.iter_mut().zip(x.chunks_exact(size_in)) {
+                        [*y] = inner_products(simd, x, w);
+                    }
+                }
             }
         }
     }
@@ -100,26 +147,50 @@ fn row_of_weight(x: &[f32], w: &[f32], y: &mut [f32]) {
 
 /// The inner products of `R` rows of `x` with `w`; the sums of a row are the same for every `R`.
 #[inline(always)]
-fn inner_products<const R: usize>(x: &[f32], w: &[f32]) -> [f32; R] {
+fn inner_products<S: Simd, const R: usize>(simd: S, x: &[f32], w: &[f32]) -> [f32; R] {
+    match S::F32_LANES {
+        16 => by_vectors::<S, R, 2>(simd, x, w),
+        8 => by_vectors::<S, R, 4>(simd, x, w),
+        4 => by_vectors::<S, R, 8>(simd, x, w),
+        1 => by_vectors::<S, R, WIDE>(simd, x, w),
+        lanes => unreachable!("no processor of ours has {lanes} lanes"),
+    }
+}
+
+/// Partial sums of an inner product.
+const WIDE: usize = 32;
+
+/// With partial sums in `V` vectors, which make [`WIDE`] values together.
+#[inline(always)]
+fn by_vectors<S: Simd, const R: usize, const V: usize>(simd: S, x: &[f32], w: &[f32]) -> [f32; R] {
     let size = w.len();
+    let whole = size / WIDE * WIDE;
     let rows: [&[f32]; R] = std::array::from_fn(|r| &x[r * size..][..size]);
-    let mut lanes = [[0.0; LANES]; R];
-    let whole = size / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        let w = &w[start..][..LANES];
-        for (lanes, row) in lanes.iter_mut().zip(rows) {
-            let row = &row[start..][..LANES];
-            for j in 0..LANES {
-                lanes[j] += row[j] * w[j];
+    let w_vectors = S::as_simd_f32s(&w[..whole]).0.as_chunks::<V>().0;
+    // Of the same length, so that no place in them needs to be checked.
+    let n = w_vectors.len();
+    let row_vectors = rows.map(|row| &S::as_simd_f32s(&row[..whole]).0.as_chunks::<V>().0[..n]);
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for i in 0..n {
+        for r in 0..R {
+            for v in 0..V {
+                sums[r][v] = simd.mul_add_e_f32s(row_vectors[r][i][v], w_vectors[i][v], sums[r][v]);
             }
         }
     }
-    std::array::from_fn(|r| {
-        for i in whole..size {
-            lanes[r][i - whole] += rows[r][i] * w[i];
+    // Loops with known bounds throughout, so that the sums stay in registers.
+    let mut totals = [0.0; R];
+    for r in 0..R {
+        let mut total = sums[r][0];
+        for v in 1..V {
+            total = simd.add_f32s(total, sums[r][v]);
         }
-        sum(LANES, |j| lanes[r][j])
-    })
+        totals[r] = simd.reduce_sum_f32s(total);
+        for i in whole..size {
+            totals[r] += rows[r][i] * w[i];
+        }
+    }
+    totals
 }
 
 #[cfg(test)]

@@ -22,19 +22,12 @@ macro_rules! vectorised {
                     body($($arg),*)
                 }
 
-                let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-                if has_avx2
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                {
-                    // SAFETY: the processor has the features, as just asked.
-                    return unsafe { for_avx512($($arg),*) };
-                }
-                if has_avx2 {
+                match $crate::level::level() {
+                    // SAFETY: the processor has what its level says.
+                    $crate::level::Level::Avx512 => return unsafe { for_avx512($($arg),*) },
                     // SAFETY: as above.
-                    return unsafe { for_avx2($($arg),*) };
+                    $crate::level::Level::Avx2 => return unsafe { for_avx2($($arg),*) },
+                    $crate::level::Level::Plain => {}
                 }
             }
             body($($arg),*)

@@ -1,5 +1,7 @@
 //! What this machine's processor can do, as far as our kernels care.
 
+pub use stillhouse_kernels::level::{Level, level, limit};
+
 /// An instruction set that a kernel may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstructionSet {

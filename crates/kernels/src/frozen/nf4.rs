@@ -76,23 +76,6 @@ impl Nf4 {
             highest.max(SMALLEST)
         });
     }
-
-    /// Entries from `first` on.
-    pub(super) fn dequantise(&self, first: usize, out: &mut [f32]) {
-        let mut at = first;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let n = (BLOCK - at % BLOCK).min(rest.len());
-            let (here, after) = rest.split_at_mut(n);
-            let size = self.sizes.get(at / BLOCK);
-            for (i, out) in (at..).zip(here) {
-                let byte = self.codes[i / 2];
-                let code = if i % 2 == 0 { byte >> 4 } else { byte & 15 };
-                *out = CODES[usize::from(code)] * size;
-            }
-            (at, rest) = (at + n, after);
-        }
-    }
 }
 
 /// The number of midpoints between codes that lie below `x`.

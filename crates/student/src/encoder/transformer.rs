@@ -8,6 +8,7 @@ use stillhouse_kernels::Arch;
 use stillhouse_kernels::activation::Activation;
 use stillhouse_kernels::encoder_attention::{self, Distances, Shape, attend};
 use stillhouse_kernels::layer_norm::layer_norm;
+use stillhouse_kernels::level;
 use stillhouse_kernels::panels::{Panels, Product};
 
 use super::family::bucket;
@@ -120,7 +121,7 @@ impl Transformer {
             || layers.collect(),
         );
         Self {
-            arch: Arch::new(),
+            arch: level::arch(),
             hidden,
             heads: config.num_attention_heads,
             epsilon: config.layer_norm_eps,

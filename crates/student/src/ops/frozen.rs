@@ -7,6 +7,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{Device, Tensor, TensorData};
 pub use stillhouse_kernels::frozen::{AtRest, Freezing, Frozen};
 use stillhouse_kernels::gemm::{Matrix, MatrixMut, Put};
+use stillhouse_kernels::lora;
 
 use super::bridge::{CpuOp, apply1, entries, is_cpu, like, sizes, storage, tensor};
 use super::linear::{multiply, product};
@@ -89,15 +90,26 @@ impl Held {
         }
     }
 
-    fn shape(&self) -> [usize; 2] {
+    pub(super) fn shape(&self) -> [usize; 2] {
         match self {
             Self::Tensor(tensor) => sizes(tensor),
             Self::Frozen(frozen) => frozen.shape(),
         }
     }
 
+    /// As the kernels take it.
+    pub(super) fn borrow(&self) -> lora::Weight<'_> {
+        match self {
+            Self::Tensor(weight) => {
+                let [size_out, size_in] = sizes(weight);
+                lora::Weight::Plain(Matrix::new(entries(weight), size_out, size_in))
+            }
+            Self::Frozen(weight) => lora::Weight::Frozen(weight),
+        }
+    }
+
     /// `x W' + bias` into fresh memory.
-    pub(super) fn product(&self, x: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
+    fn product(&self, x: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
         match self {
             Self::Tensor(weight) => product(x, weight, bias),
             Self::Frozen(weight) => {
@@ -110,7 +122,7 @@ impl Held {
     }
 
     /// `dx = g W`, or onto what is there.
-    pub(super) fn product_back(&self, g: &FlexTensor, dx: &mut [f32], put: Put) {
+    fn product_back(&self, g: &FlexTensor, dx: &mut [f32], put: Put) {
         match self {
             Self::Tensor(weight) => {
                 let [size_out, size_in] = sizes(weight);

@@ -3,6 +3,7 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
+use stillhouse_kernels::lora::{self, Lora};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
 use super::frozen::{Held, Weight};
@@ -168,18 +169,25 @@ struct LoraLinear {
 }
 
 impl LoraLinear {
-    /// Does `work` with what the branch reads of `x [n, in]`.
-    fn with_input<R>(&self, x: &FlexTensor, work: impl FnOnce(Matrix<'_>) -> R) -> R {
+    fn lora<'a>(&'a self, a: &'a FlexTensor, b: &'a FlexTensor) -> Lora<'a> {
+        Lora {
+            shape: self.weight.shape(),
+            weight: self.weight.borrow(),
+            a: entries(a),
+            b: entries(b),
+            scale: self.scale,
+            precision: precision::current(),
+        }
+    }
+
+    /// What the branch reads of `x`, where some of it is dropped.
+    fn dropped(&self, x: &FlexTensor) -> Option<Vec<f32>> {
+        let dropout = self.dropout?;
         let [n, size_in] = sizes(x);
-        let Some(dropout) = self.dropout else {
-            return work(Matrix::new(entries(x), n, size_in));
-        };
         let mut dropped = pool::take(n * size_in);
         dropped.copy_from_slice(entries(x));
         dropout.apply(&mut dropped, size_in);
-        let result = work(Matrix::new(&dropped, n, size_in));
-        pool::keep(dropped);
-        result
+        Some(dropped)
     }
 }
 
@@ -188,17 +196,13 @@ impl CpuOp<3> for LoraLinear {
     type Saved = Vec<f32>;
 
     fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
-        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
-        let a = Matrix::new(entries(a), rank, size_in);
-        let low = self.with_input(x, |x| fresh(x, a.t(), [n, rank], self.scale));
-        let mut y = self.weight.product(x, self.bias.as_ref());
-        multiply(
-            MatrixMut::new(&mut y, n, size_out),
-            Matrix::new(&low, n, rank),
-            Matrix::new(entries(b), size_out, rank).t(),
-            1.0,
-            Put::Onto,
-        );
+        let ([n, _], [size_out, rank]) = (sizes::<2>(x), sizes::<2>(b));
+        let (mut low, mut y) = (pool::take(n * rank), pool::take(n * size_out));
+        let dropped = self.dropped(x);
+        let bias = self.bias.as_ref().map(entries);
+        let lora = self.lora(a, b);
+        lora.forward(entries(x), dropped.as_deref(), bias, &mut low, &mut y);
+        dropped.map(pool::keep);
         (tensor(y, [n, size_out]), low)
     }
 
@@ -209,30 +213,34 @@ impl CpuOp<3> for LoraLinear {
         grad: &FlexTensor,
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
-        let ([n, size_in], [size_out, rank]) = (sizes(x), sizes(b));
-        let g = Matrix::new(entries(grad), n, size_out);
-        let b_matrix = Matrix::new(entries(b), size_out, rank);
-        let d_low = fresh(g, b_matrix, [n, rank], self.scale);
-        let d_low_matrix = Matrix::new(&d_low, n, rank);
-        let dx = needed[0].then(|| {
-            let a = Matrix::new(entries(a), rank, size_in);
-            let mut dx = fresh(d_low_matrix, a, [n, size_in], 1.0);
-            if let Some(dropout) = self.dropout {
-                dropout.apply(&mut dx, size_in);
+        let [n, size_in] = sizes(x);
+        let of = |wanted: bool, n: usize| wanted.then(|| pool::take(n));
+        let mut dx = of(needed[0], n * size_in);
+        let mut d_dropped = of(needed[0] && self.dropout.is_some(), n * size_in);
+        let mut da = of(needed[1], entries(a).len());
+        let mut db = of(needed[2], entries(b).len());
+        let dropped = self.dropped(x);
+        let out = lora::Gradients {
+            x: dx.as_deref_mut(),
+            dropped: d_dropped.as_deref_mut(),
+            a: da.as_deref_mut(),
+            b: db.as_deref_mut(),
+        };
+        let lora = self.lora(a, b);
+        lora.backward(entries(x), dropped.as_deref(), &low, entries(grad), out);
+        if let (Some(dx), Some(mut more), Some(dropout)) = (&mut dx, d_dropped, self.dropout) {
+            dropout.apply(&mut more, size_in);
+            for (dx, more) in dx.iter_mut().zip(&more) {
+                *dx += more;
             }
-            self.weight.product_back(grad, &mut dx, Put::Onto);
-            like(dx, x)
-        });
-        let da = needed[1].then(|| {
-            let da = self.with_input(x, |x| fresh(d_low_matrix.t(), x, [rank, size_in], 1.0));
-            like(da, a)
-        });
-        let db = needed[2].then(|| {
-            let low = Matrix::new(&low, n, rank);
-            like(fresh(g.t(), low, [size_out, rank], 1.0), b)
-        });
+            pool::keep(more);
+        }
+        dropped.map(pool::keep);
         pool::keep(low);
-        pool::keep(d_low);
-        [dx, da, db]
+        [
+            dx.map(|dx| like(dx, x)),
+            da.map(|da| like(da, a)),
+            db.map(|db| like(db, b)),
+        ]
     }
 }

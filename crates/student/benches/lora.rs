@@ -1,0 +1,252 @@
+//! Our side of `benches/peers/train.py`: one `LoRA` step of a random model for each line of standard input.
+//!
+//! `lora SHAPE TOKENS SEQUENCES [bf16] [nf4]`: SHAPE is `smollm-135m` or `tinyllama-1.1b`; r 16 on seven projections, all tokens supervised, AdamW with clipping; `bf16` rounds the factors of products, `nf4` lets the base rest in 4 bits.
+//! Prints a JSON line when it is ready, and one with the seconds and the loss after each step.
+
+#![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
+
+use std::io::BufRead;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::json;
+use stillhouse_student::ops::{
+    self, Activation, AdamwStep, AtRest, Attention, Branch, Frozen, Heads, Layout, Loss, Moments,
+    Precision, Rope, Weight,
+};
+
+const RANK: usize = 16;
+
+struct Shape {
+    hidden: usize,
+    inner: usize,
+    vocabulary: usize,
+    layers: usize,
+    heads: Heads,
+    is_tied: bool,
+}
+
+fn shape(name: &str) -> Option<Shape> {
+    let heads = |heads, kv_heads| Heads {
+        heads,
+        kv_heads,
+        head_size: 64,
+    };
+    match name {
+        "smollm-135m" => Some(Shape {
+            hidden: 576,
+            inner: 1536,
+            vocabulary: 49152,
+            layers: 30,
+            heads: heads(9, 3),
+            is_tied: true,
+        }),
+        "tinyllama-1.1b" => Some(Shape {
+            hidden: 2048,
+            inner: 5632,
+            vocabulary: 32000,
+            layers: 22,
+            heads: heads(32, 4),
+            is_tied: false,
+        }),
+        _ => None,
+    }
+}
+
+/// A weight in f32, or at rest.
+enum Base {
+    Tensor(Tensor<2>),
+    Frozen(Arc<Frozen>),
+}
+
+/// A projection and its branch.
+struct Projection {
+    weight: Base,
+    /// Places of A and B among the trained tensors.
+    a: usize,
+    b: usize,
+}
+
+struct Model {
+    shape: Shape,
+    embedding: Tensor<2>,
+    head: Tensor<2>,
+    norm: Tensor<1>,
+    /// q, k, v, o, gate, up, down of each layer.
+    layers: Vec<[Projection; 7]>,
+    trained: Vec<Tensor<2>>,
+    moments: Vec<Option<Moments<2>>>,
+    rope: Rope,
+    number: u32,
+}
+
+impl Model {
+    fn new(shape: Shape, at_rest: Option<AtRest>, device: &Device) -> Self {
+        let (hidden, inner) = (shape.hidden, shape.inner);
+        let (q, kv) = (shape.heads.query_size(), shape.heads.kv_size());
+        let mut trained = Vec::new();
+        let mut seed = 0;
+        let mut matrix = |rows: usize, columns: usize, spread: f32| {
+            seed += 1;
+            let mut entries = values(rows * columns, seed);
+            entries.iter_mut().for_each(|v| *v *= spread);
+            Tensor::<2>::from_data(TensorData::new(entries, [rows, columns]), device)
+        };
+        let embedding = matrix(shape.vocabulary, hidden, 0.03);
+        let head = if shape.is_tied {
+            embedding.clone()
+        } else {
+            matrix(shape.vocabulary, hidden, 0.03)
+        };
+        let mut layers = Vec::new();
+        for _ in 0..shape.layers {
+            layers.push(
+                [
+                    [q, hidden],
+                    [kv, hidden],
+                    [kv, hidden],
+                    [hidden, q],
+                    [inner, hidden],
+                    [inner, hidden],
+                    [hidden, inner],
+                ]
+                .map(|[rows, columns]| {
+                    let weight = Base::Tensor(matrix(rows, columns, 0.03));
+                    let weight = match (weight, at_rest) {
+                        (Base::Tensor(tensor), Some(at_rest)) => {
+                            let entries = tensor.into_data().try_into_vec().expect("it is f32");
+                            Base::Frozen(Arc::new(Frozen::new(&entries, [rows, columns], at_rest)))
+                        }
+                        (weight, _) => weight,
+                    };
+                    trained.push(matrix(RANK, columns, 0.02).require_grad());
+                    trained.push(matrix(rows, RANK, 0.02).require_grad());
+                    Projection {
+                        weight,
+                        a: trained.len() - 2,
+                        b: trained.len() - 1,
+                    }
+                }),
+            );
+        }
+        let half = shape.heads.head_size / 2;
+        let frequency = |i| 10_000f32.powf(-(i as f32) / half as f32);
+        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
+        let zeros = |w: &Tensor<2>| Some(Moments::zeros_like(w));
+        Self {
+            norm: Tensor::ones([hidden], device),
+            moments: trained.iter().map(zeros).collect(),
+            rope: Rope::new(&frequencies, 2048),
+            number: 0,
+            shape,
+            embedding,
+            head,
+            layers,
+            trained,
+        }
+    }
+
+    fn through(&self, x: &Tensor<2>, projection: &Projection) -> Tensor<2> {
+        let (a, b) = (&self.trained[projection.a], &self.trained[projection.b]);
+        let weight = match &projection.weight {
+            Base::Tensor(tensor) => Weight::Tensor(tensor),
+            Base::Frozen(frozen) => Weight::Frozen(frozen),
+        };
+        let branch = Branch {
+            a,
+            b,
+            scale: 2.0,
+            dropout: None,
+        };
+        ops::lora_linear(x.clone(), weight, None, branch)
+    }
+
+    fn loss(&self, ids: &[u32], layout: &Layout) -> Loss {
+        let norm = |x: &Tensor<2>| ops::rms_norm(x.clone(), &self.norm, 1e-5, 0.0);
+        let how = Attention::new(self.shape.heads, 0.125);
+        let mut x = ops::embedding(&self.embedding, &ids[..layout.tokens()]);
+        for [q, k, v, o, gate, up, down] in &self.layers {
+            let y = norm(&x);
+            let [q, k, v] = [q, k, v].map(|projection| self.through(&y, projection));
+            drop(y);
+            x = x + self.through(&ops::attention(q, k, v, &self.rope, layout, &how), o);
+            let y = norm(&x);
+            let (gate, up) = (self.through(&y, gate), self.through(&y, up));
+            drop(y);
+            x = x + self.through(&ops::gated(Activation::Silu, gate, up), down);
+        }
+        let targets: Vec<Option<u32>> = ids[1..].iter().copied().map(Some).collect();
+        let weights = vec![1.0; targets.len()];
+        ops::head_loss(norm(&x), ops::Head::new(&self.head), &targets, &weights)
+    }
+
+    fn step(&mut self, ids: &[u32], layout: &Layout) -> f32 {
+        let loss = self.loss(ids, layout).value;
+        let value = loss.clone().inner().into_scalar();
+        let mut gradients = loss.backward();
+        drop(loss);
+        let gradients: Vec<Tensor<2>> = self
+            .trained
+            .iter()
+            .map(|w| w.grad_remove(&mut gradients).expect("it is trained"))
+            .collect();
+        let norm = gradients.iter().map(ops::squared_norm).sum::<f64>().sqrt();
+        self.number += 1;
+        let step = AdamwStep {
+            number: self.number,
+            grad_scale: (1.0 / norm.max(1.0)) as f32,
+            ..AdamwStep::default()
+        };
+        let weights = std::mem::take(&mut self.trained);
+        for ((w, grad), moments) in weights.into_iter().zip(gradients).zip(&mut self.moments) {
+            let before = moments.take().expect("moments are put back each step");
+            let (w, after) = ops::adamw(w, grad, before, &step);
+            self.trained.push(w);
+            *moments = Some(after);
+        }
+        value
+    }
+}
+
+/// Fixed values between -1 and 1, different for each `seed`.
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    let [name, tokens, sequences, how @ ..] = &args[..] else {
+        return Err("usage: lora SHAPE TOKENS SEQUENCES [bf16] [nf4]".into());
+    };
+    let shape = shape(name).ok_or("no such shape")?;
+    let lengths = vec![tokens.parse()?; sequences.parse()?];
+    let precision = if how.iter().any(|h| h == "bf16") {
+        Precision::Bf16
+    } else {
+        Precision::F32
+    };
+    let is_nf4 = how.iter().any(|h| h == "nf4");
+    let at_rest = is_nf4.then_some(AtRest::Nf4 { is_double: true });
+    let layout = Layout::new(&lengths);
+    let token = |v: &f32| (v.to_bits() >> 4) % shape.vocabulary as u32;
+    let ids: Vec<u32> = values(layout.tokens() + 1, 7).iter().map(token).collect();
+    let mut model = Model::new(shape, at_rest, &Device::flex().autodiff());
+    println!("{}", json!({ "tokens": layout.tokens() }));
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let start = Instant::now();
+        let loss = ops::with_precision(precision, || model.step(&ids, &layout));
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{}", json!({ "seconds": seconds, "loss": loss }));
+    }
+    Ok(())
+}
