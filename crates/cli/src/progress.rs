@@ -146,17 +146,16 @@ impl Progress {
                 total,
                 loss,
                 tokens,
+                memory,
                 ..
             } => {
                 self.begun.tokens += tokens;
                 let rate = self.begun.tokens as f64 / (now - self.begun.seconds).max(1e-3);
-                self.advance(
-                    *step,
-                    *total,
-                    now,
-                    "steps",
-                    &format!("loss {loss:.3}, {rate:.0} tokens/s, "),
-                );
+                let memory = memory.map_or_else(String::new, |bytes| {
+                    format!("{:.1} GB, ", bytes as f64 / 1e9)
+                });
+                let extra = format!("loss {loss:.3}, {rate:.0} tokens/s, {memory}");
+                self.advance(*step, *total, now, "steps", &extra);
             }
             _ => {}
         }

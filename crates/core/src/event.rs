@@ -63,13 +63,25 @@ pub enum Event {
         gradient_norm: f64,
         /// Tokens read in this step.
         tokens: usize,
+        /// Tokens read a second, in this sitting.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens_per_second: Option<f64>,
+        /// Seconds until the last step, as this sitting goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds_left: Option<f64>,
+        /// Bytes of memory that the process holds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        memory: Option<u64>,
     },
-    /// The loss on the validation split was measured.
+    /// The validation split was measured.
     Validated {
         /// After this many steps.
         step: usize,
         /// Mean loss over the supervised tokens, in nats.
         loss: f64,
+        /// Mean CEC of generated explanations, where the student is chosen by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cec: Option<f64>,
         /// Whether it is the best so far.
         is_best: bool,
     },

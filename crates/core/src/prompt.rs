@@ -36,6 +36,8 @@ pub struct TemplateOptions {
     pub show_label: bool,
     /// What the completion says first.
     pub order: Order,
+    /// Factual prompts say that they are, since there are counterfactual ones.
+    pub names_factual: bool,
     /// How an answer is read.
     pub answer: AnswerOptions,
     /// The label set, where answers are labels.
@@ -104,6 +106,11 @@ impl Template {
         }
     }
 
+    /// What a completion says first.
+    pub fn order(&self) -> Order {
+        self.options.order
+    }
+
     /// Fills the template with the first `n_evidence` passages, for the first of its tasks.
     pub fn fill(&self, example: &Example, n_evidence: usize) -> Result<String> {
         self.fill_for(self.tasks()[0], example, n_evidence)
@@ -128,7 +135,7 @@ impl Template {
                 )
             })
             .map_err(wrong)?;
-        let text = format!("{}{text}", task.prefix());
+        let text = format!("{}{text}", task.prefix(&self.options));
         match &self.options.chat {
             Some(chat) => chat.fill(&text),
             None => Ok(text),

@@ -269,9 +269,16 @@ pub struct Step {
     pub tokens: usize,
     /// Tokens that carried loss in this step.
     pub supervised_tokens: usize,
+    /// What each objective beside cross-entropy came to, before its weight.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objectives: BTreeMap<String, f64>,
     /// Mean validation loss, where it was measured after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
+    /// Mean CEC of explanations generated for the validation split, where the student is chosen by
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_cec: Option<f64>,
 }
 
 /// What a system says of one example (`predictions.jsonl`).

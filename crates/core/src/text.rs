@@ -35,6 +35,17 @@ pub fn jaccard(a: &Trigrams, b: &Trigrams) -> f64 {
     }
 }
 
+/// The two texts that share the fewest of their word trigrams (Jaccard), the first such pair on a
+/// tie; nothing where there are fewer than two.
+pub fn least_alike(texts: &[&str]) -> Option<(usize, usize)> {
+    let grams: Vec<Trigrams> = texts.iter().map(|text| trigrams(text)).collect();
+    let pairs = (0..texts.len()).flat_map(|a| (a + 1..texts.len()).map(move |b| (a, b)));
+    pairs.min_by(|x, y| {
+        let alike = |pair: &(usize, usize)| jaccard(&grams[pair.0], &grams[pair.1]);
+        alike(x).total_cmp(&alike(y))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +63,13 @@ mod tests {
         check("a b c d", "a b c e", "0.333");
         check("", "", "1.000");
         check("", "ice", "0.000");
+    }
+
+    #[test]
+    fn the_least_alike_pair_is_the_first_of_those() {
+        let check = |texts: &[&str], expected| assert_eq!(least_alike(texts), expected);
+        check(&["a b c d", "a b c e", "f g h i"], Some((0, 2)));
+        check(&["a b c d", "a b c d"], Some((0, 1)));
+        check(&["a b c"], None);
     }
 }

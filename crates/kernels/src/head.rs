@@ -30,15 +30,15 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.x.len() / self.targets.len().max(1)
     }
 
-    fn vocab(&self) -> usize {
+    pub(crate) fn vocab(&self) -> usize {
         self.weight.len() / self.size().max(1)
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let (size, vocab) = (self.size(), self.vocab());
         assert_eq!(self.x.len(), self.targets.len() * size, "a row per target");
         assert_eq!(self.weight.len(), vocab * size, "whole rows of weights");
@@ -53,7 +53,7 @@ impl Input<'_> {
     }
 
     /// Rows per piece.
-    fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         height(self.vocab(), self.targets.len())
     }
 
@@ -64,7 +64,7 @@ impl Input<'_> {
     }
 
     /// The logits of a piece, `[rows, vocab]`.
-    fn logits(&self, x: &[f32], logits: &mut [f32]) {
+    pub(crate) fn logits(&self, x: &[f32], logits: &mut [f32]) {
         let (size, vocab) = (self.size(), self.vocab());
         let rows = x.len() / size;
         multiply_in(
@@ -192,9 +192,29 @@ fn each_row<T: Send>(
 ///
 /// # Panics
 /// If the shapes do not fit together.
-pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &mut [f32]) -> f64 {
-    input.check();
+pub fn loss(input: Input<'_>, weights: &[f32], out: Gradients<'_>, logits: &mut [f32]) -> f64 {
     assert_eq!(weights.len(), input.targets.len(), "a weight per target");
+    let vocab = input.vocab();
+    in_pieces(input, out, logits, |first, logits| {
+        let rows = logits.len() / vocab;
+        loss_of_piece(
+            logits,
+            vocab,
+            &input.targets[first..][..rows],
+            &weights[first..][..rows],
+            input.soft_cap,
+        )
+    })
+}
+
+/// Goes through the rows piece by piece: `slopes` is given a piece's first row and its logits, turns these into the loss's gradient for them, and returns the loss; the sum comes back.
+pub(crate) fn in_pieces(
+    input: Input<'_>,
+    mut out: Gradients<'_>,
+    logits: &mut [f32],
+    mut slopes: impl FnMut(usize, &mut [f32]) -> f64,
+) -> f64 {
+    input.check();
     if input.targets.is_empty() {
         return 0.0;
     }
@@ -205,13 +225,7 @@ pub fn loss(input: Input<'_>, weights: &[f32], mut out: Gradients<'_>, logits: &
         let rows = x.len() / size;
         let logits = &mut logits[..rows * vocab];
         input.logits(x, logits);
-        total += loss_of_piece(
-            logits,
-            vocab,
-            &input.targets[first..][..rows],
-            &weights[first..][..rows],
-            input.soft_cap,
-        );
+        total += slopes(first, logits);
         let slopes = Matrix::new(logits, rows, vocab);
         if let Some(dx) = &mut out.x {
             let dx = MatrixMut::new(&mut dx[first * size..][..rows * size], rows, size);
@@ -252,21 +266,34 @@ fn loss_of_piece(
         .par_chunks_mut(vocab)
         .zip(targets.par_iter().zip(weights));
     let losses: Vec<f64> = rows
-        .map_init(Vec::new, |capped, (row, (&target, &weight))| {
+        .map_init(Vec::new, |memory, (row, (&target, &weight))| {
             let wanted = row[target as usize];
-            if soft_cap.is_some() {
-                capped.clear();
-                capped.extend_from_slice(row);
-            }
-            let log_sum = slopes(row, weight);
-            row[target as usize] -= weight;
-            if let Some(cap) = soft_cap {
-                through_cap(row, capped, cap);
-            }
+            let log_sum = under_cap(row, soft_cap, memory, |row| {
+                let log_sum = slopes(row, weight);
+                row[target as usize] -= weight;
+                log_sum
+            });
             f64::from(weight) * f64::from(log_sum - wanted)
         })
         .collect();
     losses.iter().sum()
+}
+
+/// Lets `slopes` turn a row of capped logits into gradients for them, and these into gradients for the logits before the cap.
+pub(crate) fn under_cap<R>(
+    row: &mut [f32],
+    soft_cap: Option<f32>,
+    memory: &mut Vec<f32>,
+    slopes: impl FnOnce(&mut [f32]) -> R,
+) -> R {
+    let Some(cap) = soft_cap else {
+        return slopes(row);
+    };
+    memory.clear();
+    memory.extend_from_slice(row);
+    let found = slopes(row);
+    through_cap(row, memory, cap);
+    found
 }
 
 vectorised! {

@@ -9,6 +9,7 @@ pub mod adamw;
 pub mod attention;
 pub mod bf16;
 pub mod cached;
+pub mod divergence;
 pub mod embedding;
 pub mod encoder_attention;
 pub mod frozen;

@@ -21,6 +21,29 @@ pub(crate) fn exp(x: f32) -> f32 {
     p * f32::from_bits(((whole as i32 + 127) << 23) as u32)
 }
 
+/// The natural logarithm of a positive number that is not subnormal, to about two units in the last place; Cephes' polynomial.
+#[inline(always)]
+pub(crate) fn ln(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let half = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
+    // The power of two moves so that the rest lies around 1.
+    let is_low = half < std::f32::consts::FRAC_1_SQRT_2;
+    let power = ((bits >> 23) as i32 - 126 - i32::from(is_low)) as f32;
+    let r = if is_low { half + half } else { half } - 1.0;
+    let p = 7.037_683_6e-2;
+    let p = p * r - 1.151_461e-1;
+    let p = p * r + 1.167_699_9e-1;
+    let p = p * r - 1.242_014_1e-1;
+    let p = p * r + 1.424_932_3e-1;
+    let p = p * r - 1.666_805_8e-1;
+    let p = p * r + 2.000_071_5e-1;
+    let p = p * r - 2.499_999_4e-1;
+    let p = p * r + 3.333_333e-1;
+    let square = r * r;
+    let tail = p * r * square - power * 2.121_944_4e-4 - 0.5 * square;
+    r + tail + power * 0.693_359_4
+}
+
 /// The hyperbolic tangent to about three units in the last place; Cephes' polynomial near 0, where the exponentials cancel.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
@@ -110,6 +133,15 @@ mod tests {
             assert!(relative < 3e-7, "exp({x}): {relative:e}");
         }
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn ln_agrees_with_the_standard_library() {
+        for i in -8600..=8800 {
+            let x = (i as f32 / 100.0).exp();
+            let difference = (ln(x) - x.ln()).abs() / x.ln().abs().max(1e-2);
+            assert!(difference < 1e-6, "ln({x}): {difference:e}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(crate) struct Job<'a> {
     scorer: OnceCell<Found>,
     encoder: OnceCell<Found>,
     judge: OnceCell<Found>,
+    teacher: OnceCell<Found>,
 }
 
 /// A model folder and its fingerprint.
@@ -52,8 +53,7 @@ impl<'a> Job<'a> {
         dataset.check(&path)?;
         let template = Template::with(&dataset.prompt, template_options(given, &dataset, world)?)?;
         let dataset_file = ("dataset".to_owned(), fs::sha256(&path)?);
-        let (base, scorer) = (OnceCell::new(), OnceCell::new());
-        let (encoder, judge) = (OnceCell::new(), OnceCell::new());
+        let [base, scorer, encoder, judge, teacher] = std::array::from_fn(|_| OnceCell::new());
         Ok(Self {
             config,
             world,
@@ -65,6 +65,7 @@ impl<'a> Job<'a> {
             scorer,
             encoder,
             judge,
+            teacher,
         })
     }
 
@@ -81,6 +82,13 @@ impl<'a> Job<'a> {
     /// The folder of the inference model behind "nli", likewise.
     pub(crate) fn judge(&self, name: &str, observe: &mut Observer<'_>) -> Result<&Found> {
         self.find(&self.judge, name, observe)
+    }
+
+    /// The folder of the teacher whose distribution is learnt, likewise.
+    pub(crate) fn local_teacher(&self, observe: &mut Observer<'_>) -> Result<&Found> {
+        let objectives = &self.config.student.train.objectives;
+        let name = objectives.teacher.as_ref().map_or("", |t| &t.model);
+        self.find(&self.teacher, name, observe)
     }
 
     fn find<'c>(
@@ -219,6 +227,7 @@ fn template_options(
     Ok(TemplateOptions {
         show_label: given.run.data.show_label,
         order: dataset.order(),
+        names_factual: given.run.student.train.objectives.counterfactual.is_some(),
         answer: dataset.answer.clone(),
         labels: dataset.labels.clone(),
         chat,

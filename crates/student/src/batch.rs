@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
 
-use crate::error::{Error, Result};
+#[cfg(test)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::model::Model;
 use crate::ops::Layout;
 use crate::shared::{Count, Read, Shared};
@@ -58,7 +60,7 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     /// Why the item cannot be used, if so.
-    fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
+    pub(crate) fn new(model: &Model, item: &Item, loss_on: LossOn) -> Result<Self, String> {
         let tokenizer = model.tokenizer();
         let Reading { source, mut tokens } = model.reading(&item.prompt);
         let n_prompt = tokens.len();
@@ -113,6 +115,7 @@ impl Sequence {
 }
 
 /// The sequences of usable items, and what was refused: "`id` has no token to learn".
+#[cfg(test)]
 pub(crate) fn sequences(
     model: &Model,
     items: &[Item],

@@ -11,25 +11,27 @@ use stillhouse_core::fs;
 
 use crate::batch::Sequence;
 use crate::error::{Error, Result};
+use crate::objective::Lesson;
 use crate::ops::Moments;
 use crate::optimizer::{Optimizer, State, trained};
 use crate::options::TrainOptions;
 use crate::parameter::{Parameter, Value, device};
 use crate::weights::{self, Array};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The best trained tensors by validation.
 #[derive(Clone, Debug)]
 pub(crate) struct Best {
     pub(crate) step: usize,
     pub(crate) loss: f64,
+    pub(crate) cec: Option<f64>,
     /// One a trained parameter, in their order.
     pub(crate) values: Vec<Value>,
 }
 
 /// Where training stands at a step's end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// Steps done.
     pub(crate) step: usize,
@@ -56,6 +58,7 @@ struct Manifest {
 struct BestFile {
     step: usize,
     loss: Exact,
+    cec: Option<Exact>,
     file: String,
 }
 
@@ -120,6 +123,7 @@ pub(crate) fn save(
             Some(BestFile {
                 step: best.step,
                 loss: best.loss.into(),
+                cec: best.cec.map(Exact::from),
                 file,
             })
         }
@@ -189,16 +193,17 @@ pub(crate) fn load(
         });
     optimizer.states = states.collect();
     let best = match manifest.best {
-        Some(BestFile { step, loss, file }) => {
+        Some(best) => {
             let plan: Vec<_> = trained(parameters)
                 .map(|p| (p.name.clone(), p.value.shape()))
                 .collect();
-            let values = read(&folder.join(file), &plan)?
+            let values = read(&folder.join(best.file), &plan)?
                 .into_iter()
                 .map(|array| Value::new(array, &device()));
             Some(Best {
-                step,
-                loss: loss.into(),
+                step: best.step,
+                loss: best.loss.into(),
+                cec: best.cec.map(f64::from),
                 values: values.collect(),
             })
         }
@@ -214,19 +219,23 @@ pub(crate) fn load(
     }))
 }
 
-/// A hash of everything that the trained tensors depend on.
+/// A hash of everything that the trained tensors depend on; the parameters are the student's and a
+/// teacher's.
 pub(crate) fn fingerprint<'a>(
-    parameters: &[Parameter],
-    sequences: impl Iterator<Item = &'a Sequence>,
+    parameters: impl Iterator<Item = &'a Parameter>,
+    lessons: impl Iterator<Item = &'a Lesson>,
+    watched: &[Sequence],
     options: &TrainOptions,
     seed: u64,
 ) -> String {
     let options = TrainOptions {
         checkpoint_seconds: 0.0,
+        general_text: None,
         ..options.clone()
     };
     let mut bytes = serde_json::to_vec(&(options, seed)).expect("options are JSON");
-    for sequence in sequences {
+    lessons.for_each(|lesson| lesson.write(&mut bytes));
+    for sequence in watched {
         let targets = sequence
             .targets
             .iter()

@@ -220,17 +220,44 @@ impl Decoder {
 
     /// The states that the output head reads, `[tokens, hidden]`, of packed sequences.
     pub(crate) fn states(&self, tokens: &[u32], layout: &Layout) -> Tensor<2> {
-        let (longest, lengths) = (layout.longest(), rotary::lengths(layout));
-        self.forward(tokens, ops::through, |index, rows| {
-            let layer = &self.layers[index];
-            let mut how = layer.attention;
-            // A window that no sequence outgrows is none.
-            how.window = how.window.filter(|window| *window < longest);
-            let attend = |[q, k, v]: [Tensor<2>; 3], rope: &Rope, layout: &Layout, _: &[usize]| {
-                ops::attention(q, k, v, rope, layout, &how)
-            };
-            self.tables[layer.rope].attend(&lengths, layout, rows, attend)
-        })
+        let lengths = rotary::lengths(layout);
+        let attend = |index, rows| self.attend(index, rows, layout, &lengths);
+        self.forward(tokens, ops::through, attend)
+    }
+
+    /// `lengths` are those of [`rotary::lengths`].
+    fn attend(
+        &self,
+        index: usize,
+        rows: [Tensor<2>; 3],
+        layout: &Layout,
+        lengths: &[usize],
+    ) -> Tensor<2> {
+        let (layer, longest) = (&self.layers[index], layout.longest());
+        let mut how = layer.attention;
+        // A window that no sequence outgrows is none.
+        how.window = how.window.filter(|window| *window < longest);
+        let attend = |[q, k, v]: [Tensor<2>; 3], rope: &Rope, layout: &Layout, _: &[usize]| {
+            ops::attention(q, k, v, rope, layout, &how)
+        };
+        self.tables[layer.rope].attend(lengths, layout, rows, attend)
+    }
+
+    /// How many layers there are.
+    pub(crate) fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// One layer of [`Self::states`].
+    pub(crate) fn layer(&self, index: usize, x: Tensor<2>, layout: &Layout) -> Tensor<2> {
+        let lengths = rotary::lengths(layout);
+        let attend = |rows| self.attend(index, rows, layout, &lengths);
+        self.through(index, x, ops::through, attend)
+    }
+
+    /// What [`Self::states`] makes of the last layer's output.
+    pub(crate) fn closed(&self, x: Tensor<2>) -> Tensor<2> {
+        self.normed(x, &self.norm)
     }
 
     /// As [`Self::states`], where sequence `i` goes on from what slot `slots[i]` of the cache holds.
@@ -318,26 +345,44 @@ impl Decoder {
         product: Product,
         mut attend: impl FnMut(usize, [Tensor<2>; 3]) -> Tensor<2>,
     ) -> Tensor<2> {
-        let mut x = ops::embedding(self.matrix(self.embedding), tokens);
-        if self.config.family.scales_embedding {
-            x = x * self.config.embedding_scale as f32;
+        let mut x = self.embedded(tokens);
+        for index in 0..self.layers.len() {
+            x = self.through(index, x, product, |rows| attend(index, rows));
         }
+        self.closed(x)
+    }
+
+    /// What the first layer reads.
+    pub(crate) fn embedded(&self, tokens: &[u32]) -> Tensor<2> {
+        let x = ops::embedding(self.matrix(self.embedding), tokens);
+        if self.config.family.scales_embedding {
+            x * self.config.embedding_scale as f32
+        } else {
+            x
+        }
+    }
+
+    fn through(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        product: Product,
+        attend: impl FnOnce([Tensor<2>; 3]) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let layer = &self.layers[index];
         let after = |y: Tensor<2>, norm: &Option<Norm>| match norm {
             Some(norm) => self.normed(y, norm),
             None => y,
         };
-        for (index, layer) in self.layers.iter().enumerate() {
-            let y = self.normed(x.clone(), &layer.before_attention);
-            let attended = attend(index, self.queries_keys_values(&y, layer, product));
-            let attended = self.linear(&attended, &layer.output, product);
-            x = x + after(attended, &layer.after_attention);
-            let y = match &layer.before_mlp {
-                Some(norm) => self.normed(x.clone(), norm),
-                None => y,
-            };
-            x = x + after(self.feed_forward(&y, layer, product), &layer.after_mlp);
-        }
-        self.normed(x, &self.norm)
+        let y = self.normed(x.clone(), &layer.before_attention);
+        let attended = attend(self.queries_keys_values(&y, layer, product));
+        let attended = self.linear(&attended, &layer.output, product);
+        let x = x + after(attended, &layer.after_attention);
+        let y = match &layer.before_mlp {
+            Some(norm) => self.normed(x.clone(), norm),
+            None => y,
+        };
+        x + after(self.feed_forward(&y, layer, product), &layer.after_mlp)
     }
 
     fn queries_keys_values(

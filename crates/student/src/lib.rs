@@ -22,16 +22,19 @@ pub mod generate;
 #[cfg(test)]
 mod golden;
 pub mod interface;
+pub mod language;
 mod loss;
 pub mod memory;
 mod model;
 mod network;
+pub mod objective;
 pub mod ops;
 pub mod optimizer;
 mod options;
 mod parameter;
 #[cfg(test)]
 mod quantised;
+mod recompute;
 mod rotary;
 pub mod score;
 mod seq2seq;

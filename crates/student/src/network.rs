@@ -165,6 +165,14 @@ impl Network {
         }
     }
 
+    /// The decoder, where that is all there is.
+    pub(crate) fn decoder(&self) -> Option<&Decoder> {
+        match self {
+            Self::Decoder(decoder) => Some(decoder),
+            Self::EncoderDecoder(_) => None,
+        }
+    }
+
     /// The output head.
     pub(crate) fn head(&self) -> Head<'_> {
         match self {

@@ -1,10 +1,13 @@
 //! The options of training; their doc comments are the reference.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::LoraOptions;
 use crate::batch::LossOn;
 use crate::error::{Error, Result};
+use crate::objective::Objectives;
 use crate::ops::{self, AtRest};
 use crate::optimizer::{Schedule, Warmup};
 
@@ -67,6 +70,18 @@ impl Precision {
     }
 }
 
+/// By what the best checkpoint is chosen, always on the validation split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// The lowest mean loss.
+    #[default]
+    Loss,
+    /// The highest mean CEC between explanations that the student generates and the selected
+    /// rationales.
+    Cec,
+}
+
 /// How a student is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +105,9 @@ pub struct TrainOptions {
     pub batch_size: usize,
     /// Tokens that go through the model at once; more items of an update follow in further passes.
     pub micro_batch_tokens: usize,
+    /// Compute activations again in the backward pass instead of keeping them: a third more work,
+    /// and the memory of one layer instead of all.
+    pub recompute: bool,
     /// Items that go through the model at once and begin alike, such as several completions of one
     /// prompt, share that beginning's computation; loss and gradients stay the same within rounding.
     pub share_prompts: bool,
@@ -111,10 +129,19 @@ pub struct TrainOptions {
     pub clip: Option<f64>,
     /// Which tokens carry loss: those of the completion, or all.
     pub loss_on: LossOn,
-    /// How often the validation loss is measured in an epoch.
+    /// What is learnt, each with its weight; cross-entropy alone by default.
+    pub objectives: Objectives,
+    /// How often the validation split is measured in an epoch.
     pub validate_per_epoch: usize,
+    /// Steps between measurements of the validation split; where given, `validate_per_epoch` does
+    /// not count.
+    pub validate_every: Option<usize>,
+    /// By what the best checkpoint is chosen on the validation split: "loss" or "cec".
+    pub choose_by: Criterion,
     /// Stop after this many validations without a better one.
     pub patience: Option<usize>,
+    /// A file of plain text; how likely the student finds it is measured before and after.
+    pub general_text: Option<PathBuf>,
     /// Seconds between checkpoints.
     pub checkpoint_seconds: f64,
 }
@@ -131,6 +158,7 @@ impl Default for TrainOptions {
             steps: None,
             batch_size: 8,
             micro_batch_tokens: 4096,
+            recompute: false,
             share_prompts: true,
             precision: Precision::default(),
             learning_rate: 1e-3,
@@ -140,8 +168,12 @@ impl Default for TrainOptions {
             betas: [0.9, 0.999],
             clip: Some(1.0),
             loss_on: LossOn::default(),
+            objectives: Objectives::default(),
             validate_per_epoch: 2,
+            validate_every: None,
+            choose_by: Criterion::default(),
             patience: None,
+            general_text: None,
             checkpoint_seconds: 30.0,
         }
     }
@@ -176,6 +208,7 @@ impl TrainOptions {
         above_0("learning_rate", self.learning_rate)?;
         above_0("clip", self.clip.unwrap_or(1.0))?;
         above_0("validate_per_epoch", self.validate_per_epoch as f64)?;
+        above_0("validate_every", self.validate_every.unwrap_or(1) as f64)?;
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return Err(Error::option(
                 "student.train.weight_decay",
@@ -196,6 +229,7 @@ impl TrainOptions {
         }
         self.warmup.check()?;
         self.schedule.check()?;
+        self.objectives.check()?;
         self.lora.check()
     }
 }

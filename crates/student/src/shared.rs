@@ -60,7 +60,7 @@ pub(crate) struct Read<'a> {
 }
 
 /// Counts the rows that sequences need, one sequence after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Count<'a> {
     rows: usize,
     sequences: BTreeSet<Read<'a>>,

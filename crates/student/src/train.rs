@@ -4,8 +4,11 @@
 //! every trained tensor receives a gradient, and stops where a number is not finite.
 //! It can be stopped at every step, killed at every moment, and goes on bit for bit.
 
+mod introduce;
+mod material;
 mod resting;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stillhouse_core::event::{Event, Observer, tell};
@@ -15,16 +18,20 @@ use stillhouse_core::random::hash;
 use stillhouse_core::record::Step;
 
 use crate::adapter;
-use crate::batch::{self, Item, Packed, Sequence};
+use crate::batch::{self, Item, Packed};
 use crate::checkpoint::{self, Best, Progress};
 use crate::error::{Error, Result};
-use crate::loss::{loss_and_gradient, mean_loss};
+use crate::loss::mean_loss;
 use crate::model::Model;
+use crate::objective::{self, Aims, Outcome, Pass, Unit};
+
 use crate::ops::{self, AdamwStep, Dropout};
 use crate::optimizer::{Optimizer, trained};
 
+use self::material::Data;
+pub use self::material::{Judge, Material};
 use crate::options::count;
-pub use crate::options::{Base, Method, Precision, TrainOptions};
+pub use crate::options::{Base, Criterion, Method, Precision, TrainOptions};
 
 /// A student after training.
 #[derive(Clone, Debug)]
@@ -39,16 +46,13 @@ pub struct Trained {
     pub validation_loss: Option<f64>,
     /// The same before step 1.
     pub first_validation_loss: Option<f64>,
+    /// Mean validation CEC of the returned student, where it was chosen by that.
+    pub validation_cec: Option<f64>,
     /// In what products with weights were taken: "f32" or "bf16".
     pub precision: &'static str,
 }
 
-/// Fine-tunes `base`, and writes into the run directory `folder`: `steps.jsonl` while it works, and
-/// at the end `model/` (a Hugging Face folder) or `adapter/` (PEFT).
-///
-/// `clock` tells seconds and decides nothing but when a checkpoint is due.
-/// A training that was stopped or killed goes on from its last checkpoint, and ends as if it had
-/// never been stopped.
+/// Fine-tunes `base` on items alone; see [`train_with`].
 #[expect(
     clippy::too_many_arguments,
     reason = "what varies comes in through the door"
@@ -63,65 +67,59 @@ pub fn train(
     clock: &dyn Fn() -> f64,
     observe: &mut Observer<'_>,
 ) -> Result<Trained> {
+    let material = Material {
+        train,
+        validation,
+        ..Material::default()
+    };
+    train_with(base, material, options, seed, folder, clock, observe)
+}
+
+/// Fine-tunes `base`, and writes into the run directory `folder`: `steps.jsonl` while it works, and
+/// at the end `model/` (a Hugging Face folder) or `adapter/` (PEFT).
+///
+/// `clock` tells seconds and decides nothing but when a checkpoint is due.
+/// A training that was stopped or killed goes on from its last checkpoint, and ends as if it had
+/// never been stopped.
+pub fn train_with(
+    base: Model,
+    mut material: Material<'_>,
+    options: &TrainOptions,
+    seed: u64,
+    folder: &Path,
+    clock: &dyn Fn() -> f64,
+    observe: &mut Observer<'_>,
+) -> Result<Trained> {
     options.check()?;
     fs::create_folder(folder)?;
-    let data = Data::new(&base, train, validation, options, observe)?;
+    let data = Data::new(&base, &mut material, options, observe)?;
     let mut training = Training::begin(base, &data, options, seed, folder, observe)?;
+    training.judge = material.judge;
+    training.memory = material.memory;
     let outcome = training.steps(clock, observe);
-    if let Err(Error::Core(stillhouse_core::Error::Stopped)) = outcome {
+    if let Err(Error::Core(stillhouse_core::Error::Stopped)) = outcome
+        && training.is_between_steps
+    {
         training.save_checkpoint()?;
     }
     outcome?;
     training.finish(observe)
 }
 
-/// The tokens that are learnt and watched.
-struct Data {
-    train: Vec<Sequence>,
-    validation: Vec<Sequence>,
-}
-
-impl Data {
-    fn new(
-        model: &Model,
-        train: &[Item],
-        validation: &[Item],
-        options: &TrainOptions,
-        observe: &mut Observer<'_>,
-    ) -> Result<Self> {
-        let mut read = |split: &str, items: &[Item]| -> Result<Vec<Sequence>> {
-            let (sequences, refused) = batch::sequences(model, items, options.loss_on)?;
-            if !refused.is_empty() {
-                let text = format!(
-                    "{} of {} {split} items are left out: {}",
-                    refused.len(),
-                    items.len(),
-                    refused.join("; ")
-                );
-                tell(observe, Event::Warning { text })?;
-            }
-            Ok(sequences)
-        };
-        let data = Self {
-            train: read("training", train)?,
-            validation: read("validation", validation)?,
-        };
-        if data.train.is_empty() {
-            return Err(Error::Item {
-                id: "none".to_owned(),
-                what: "there is nothing to train on".to_owned(),
-            });
-        }
-        Ok(data)
-    }
-
-    fn epoch_steps(&self, options: &TrainOptions) -> usize {
-        self.train.len().div_ceil(options.batch_size)
-    }
+/// What the validation split says.
+#[derive(Clone, Copy, Debug)]
+struct Validation {
+    loss: f64,
+    cec: Option<f64>,
 }
 
 struct Training<'a> {
     model: Model,
+    aims: Aims<'a>,
+    judge: Option<Box<Judge<'a>>>,
+    memory: Option<&'a dyn Fn() -> Option<u64>>,
+    /// Off while a step is made that is not yet written down.
+    is_between_steps: bool,
     optimizer: Optimizer,
     progress: Progress,
     data: &'a Data,
@@ -137,10 +135,18 @@ struct Training<'a> {
 /// What one update saw.
 struct Update {
     loss: f64,
+    objectives: BTreeMap<String, f64>,
     gradient_norm: f64,
     learning_rate: f64,
     tokens: usize,
     supervised_tokens: usize,
+}
+
+/// How fast a sitting goes.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    tokens_per_second: Option<f64>,
+    seconds_left: Option<f64>,
 }
 
 impl<'a> Training<'a> {
@@ -180,9 +186,22 @@ impl<'a> Training<'a> {
                 }
             },
         }
-        let sequences = data.train.iter().chain(&data.validation);
+        let mut projection = None;
+        if options.objectives.semantic.is_some() {
+            let parameters = model.network.parameters_mut();
+            projection = Some(parameters.len());
+            let hidden = model.network.head().weight.dims()[1];
+            let matrix = objective::projection(data.embedding, hidden, seed);
+            model.network.parameters_mut().push(matrix);
+        }
+        let teacher = data
+            .teacher
+            .iter()
+            .flat_map(|teacher| teacher.network.parameters());
+        let parameters = model.network.parameters().iter().chain(teacher);
+        let watched = &data.validation;
         let fingerprint =
-            checkpoint::fingerprint(model.network.parameters(), sequences, options, seed);
+            checkpoint::fingerprint(parameters, data.lessons(), watched, options, seed);
         model.network = model.network.tracked();
         let mut optimizer = Optimizer::new(model.network.parameters());
         let total = options
@@ -196,7 +215,7 @@ impl<'a> Training<'a> {
         )?;
         let log = folder.join("steps.jsonl");
         let done = found.as_ref().map_or(0, |progress| progress.step);
-        let log = open_log(&log, done)?;
+        let log = introduce::open_log(&log, done)?;
         let progress = match found {
             Ok(progress) => {
                 tell(
@@ -217,16 +236,21 @@ impl<'a> Training<'a> {
                     )?;
                     checkpoint::remove(folder)?;
                 }
-                Progress {
-                    step: 0,
-                    best: None,
-                    first_validation_loss: None,
-                    n_waited: 0,
-                }
+                Progress::default()
             }
+        };
+        let aims = Aims {
+            objectives: &options.objectives,
+            teacher: data.teacher.clone(),
+            projection,
+            recompute: options.recompute,
         };
         Ok(Self {
             model,
+            aims,
+            judge: None,
+            memory: None,
+            is_between_steps: true,
             optimizer,
             progress,
             data,
@@ -243,22 +267,36 @@ impl<'a> Training<'a> {
         if self.progress.step == 0 {
             self.introduce(observe)?;
             (self.progress.best, self.progress.n_waited) = (None, 0);
-            if let Some(loss) = self.validate()? {
-                self.progress.first_validation_loss = Some(loss);
-                self.keep_if_best(loss, observe)?;
+            if let Some(found) = self.validate(observe)? {
+                self.progress.first_validation_loss = Some(found.loss);
+                self.keep_if_best(found, observe)?;
             }
         }
-        let mut saved_at = clock();
+        let (begun, mut saved_at) = (clock(), clock());
+        let (first, mut tokens) = (self.progress.step, 0);
         while self.progress.step < self.total && !self.is_patience_over(observe)? {
             let step = self.progress.step + 1;
+            self.is_between_steps = false;
             let update = self.update(step)?;
             self.progress.step = step;
             let is_due = step == self.total || step.is_multiple_of(self.validation_steps());
-            let validation_loss = if is_due { self.validate()? } else { None };
-            self.record(&update, validation_loss)?;
+            let found = if is_due {
+                self.validate(observe)?
+            } else {
+                None
+            };
+            self.record(&update, found)?;
+            self.is_between_steps = true;
             // From here on the step is done: whoever stops now stops after it.
-            let is_better = validation_loss.map(|loss| self.keep_if_best(loss, observe));
-            self.tell_step(&update, observe)?;
+            let is_better = found.map(|found| self.keep_if_best(found, observe));
+            tokens += update.tokens;
+            let seconds = clock() - begun;
+            let pace = Pace {
+                tokens_per_second: (seconds > 0.0).then(|| tokens as f64 / seconds),
+                seconds_left: (seconds > 0.0)
+                    .then(|| seconds * (self.total - step) as f64 / (step - first) as f64),
+            };
+            self.tell_step(&update, pace, observe)?;
             is_better.transpose()?;
             if clock() - saved_at >= self.options.checkpoint_seconds && step < self.total {
                 self.save_checkpoint()?;
@@ -272,17 +310,20 @@ impl<'a> Training<'a> {
     /// One update: forward and backward over its items, checks, clipping, `AdamW`.
     fn update(&mut self, step: usize) -> Result<Update> {
         let options = self.options;
-        let (items, most) = (self.items_of(step), options.micro_batch_tokens);
+        let most = options.micro_batch_tokens;
         // Where a draw of chance differs from row to row (dropout), items must be read apart.
         let dropout = self.dropout(step);
-        let packed = if options.share_prompts && dropout.is_none() {
-            batch::pack(items, most)
-        } else {
-            batch::pack_apart(items, most)
-        };
-        let (loss, gradient) = ops::with_precision(options.precision.here(), || {
-            loss_and_gradient(&self.model.network, &packed, dropout)
+        let shares = options.share_prompts && dropout.is_none();
+        let passes = Pass::pack(self.units_of(step), most, shares, &options.objectives);
+        let outcome = ops::with_precision(options.precision.here(), || {
+            self.aims
+                .loss_and_gradient(&self.model.network, &passes, dropout)
         });
+        let Outcome {
+            loss,
+            gradient,
+            objectives,
+        } = outcome;
         if !loss.is_finite() {
             return Err(Error::NotFinite {
                 step,
@@ -311,17 +352,15 @@ impl<'a> Training<'a> {
         };
         self.optimizer
             .update(self.model.network.parameters_mut(), gradient, &adamw);
-        let tokens = packed.iter().map(Packed::n_tokens).sum();
-        let supervised_tokens = packed
-            .iter()
-            .map(|part| part.targets.iter().flatten().count())
-            .sum();
+        let packed = || passes.iter().map(|pass| &pass.packed);
+        let supervised = packed().map(|part| part.targets.iter().flatten().count());
         Ok(Update {
             loss,
+            objectives,
             gradient_norm,
             learning_rate,
-            tokens,
-            supervised_tokens,
+            tokens: packed().map(Packed::n_tokens).sum(),
+            supervised_tokens: supervised.sum(),
         })
     }
 
@@ -358,8 +397,8 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The items of one update; the order is drawn anew for each epoch.
-    fn items_of(&self, step: usize) -> impl Iterator<Item = &'a Sequence> + use<'a> {
+    /// The units of one update; the order is drawn anew for each epoch.
+    fn units_of(&self, step: usize) -> impl Iterator<Item = &'a Unit> + use<'a> {
         let (data, size) = (self.data, self.options.batch_size);
         let (epoch, place) = (
             (step - 1) / self.epoch_steps(),
@@ -378,52 +417,65 @@ impl<'a> Training<'a> {
     }
 
     fn validation_steps(&self) -> usize {
-        self.epoch_steps().div_ceil(self.options.validate_per_epoch)
+        let per_epoch = self.epoch_steps().div_ceil(self.options.validate_per_epoch);
+        self.options.validate_every.unwrap_or(per_epoch)
     }
 
-    /// Mean loss over the validation split's supervised tokens; `None` without a split.
-    fn validate(&self) -> Result<Option<f64>> {
+    /// What the validation split says; `None` without a split.
+    fn validate(&mut self, observe: &mut Observer<'_>) -> Result<Option<Validation>> {
         let network = self.model.network.plain();
-        let loss = mean_loss(
-            &network,
-            &self.data.validation,
-            self.options.micro_batch_tokens,
-        );
-        match loss {
-            Some(loss) if !loss.is_finite() => Err(Error::NotFinite {
+        let watched = &self.data.validation;
+        let Some(loss) = mean_loss(&network, watched, self.options.micro_batch_tokens) else {
+            return Ok(None);
+        };
+        if !loss.is_finite() {
+            return Err(Error::NotFinite {
                 step: self.progress.step,
                 what: "the validation loss".to_owned(),
-            }),
-            _ => Ok(loss),
+            });
         }
+        let mut cec = None;
+        if let (Criterion::Cec, Some(judge)) = (self.options.choose_by, &mut self.judge) {
+            let mut student = self.model.clone();
+            student.network = network;
+            cec = judge(&student, observe)?;
+        }
+        Ok(Some(Validation { loss, cec }))
     }
 
-    fn keep_if_best(&mut self, loss: f64, observe: &mut Observer<'_>) -> Result<()> {
+    fn keep_if_best(&mut self, found: Validation, observe: &mut Observer<'_>) -> Result<()> {
         let step = self.progress.step;
+        let choose_by = self.options.choose_by;
+        // A student none of whose texts could be judged is worse than any other.
+        let badness = |loss: f64, cec: Option<f64>| match choose_by {
+            Criterion::Loss => loss,
+            Criterion::Cec => cec.map_or(f64::INFINITY, |cec| -cec),
+        };
+        let Validation { loss, cec } = found;
         let is_best = self
             .progress
             .best
             .as_ref()
-            .is_none_or(|best| loss < best.loss);
+            .is_none_or(|best| badness(loss, cec) < badness(best.loss, best.cec));
         if is_best {
             let values = trained(self.model.network.parameters()).map(|p| p.value.clone().plain());
             self.progress.best = Some(Best {
                 step,
                 loss,
+                cec,
                 values: values.collect(),
             });
             self.progress.n_waited = 0;
         } else {
             self.progress.n_waited += 1;
         }
-        Ok(tell(
-            observe,
-            Event::Validated {
-                step,
-                loss,
-                is_best,
-            },
-        )?)
+        let event = Event::Validated {
+            step,
+            loss,
+            cec,
+            is_best,
+        };
+        Ok(tell(observe, event)?)
     }
 
     fn is_patience_over(&self, observe: &mut Observer<'_>) -> Result<bool> {
@@ -441,7 +493,7 @@ impl<'a> Training<'a> {
         Ok(is_over)
     }
 
-    fn record(&mut self, update: &Update, validation_loss: Option<f64>) -> Result<()> {
+    fn record(&mut self, update: &Update, found: Option<Validation>) -> Result<()> {
         let step = self.progress.step;
         Ok(self.log.push(&Step {
             step,
@@ -451,11 +503,13 @@ impl<'a> Training<'a> {
             gradient_norm: update.gradient_norm,
             tokens: update.tokens,
             supervised_tokens: update.supervised_tokens,
-            validation_loss,
+            objectives: update.objectives.clone(),
+            validation_loss: found.map(|found| found.loss),
+            validation_cec: found.and_then(|found| found.cec),
         })?)
     }
 
-    fn tell_step(&self, update: &Update, observe: &mut Observer<'_>) -> Result<()> {
+    fn tell_step(&self, update: &Update, pace: Pace, observe: &mut Observer<'_>) -> Result<()> {
         let &Update {
             loss,
             gradient_norm,
@@ -470,57 +524,11 @@ impl<'a> Training<'a> {
             learning_rate,
             gradient_norm,
             tokens,
+            tokens_per_second: pace.tokens_per_second,
+            seconds_left: pace.seconds_left,
+            memory: self.memory.and_then(|memory| memory()),
         };
         Ok(tell(observe, event)?)
-    }
-
-    /// Says what will be trained on, with one example whose trained tokens are marked.
-    fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
-        let parameters = self.model.network.parameters();
-        let n_trained: usize = trained(parameters)
-            .map(|p| p.value.shape().iter().product::<usize>())
-            .sum();
-        let supervised: usize = self.data.train.iter().map(Sequence::n_supervised).sum();
-        let read: usize = self.data.train.iter().map(Sequence::n_tokens).sum();
-        let text = format!(
-            "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss; products in {}",
-            self.model.n_parameters(),
-            self.total,
-            self.data.train.len(),
-            self.options.precision.name_here(),
-        );
-        tell(observe, Event::Note { text })?;
-        if let Some(text) = resting::note(&self.model) {
-            tell(observe, Event::Note { text })?;
-        }
-        let text = format!(
-            "one item, its trained tokens between « and »: {}",
-            self.marked(&self.data.train[0])
-        );
-        Ok(tell(observe, Event::Note { text })?)
-    }
-
-    fn marked(&self, sequence: &Sequence) -> String {
-        let tokenizer = self.model.tokenizer();
-        let last = sequence.targets.last().copied().flatten();
-        let tokens: Vec<u32> = sequence.tokens.iter().copied().chain(last).collect();
-        let is_trained = |at: usize| at > 0 && sequence.targets[at - 1].is_some();
-        let mut text = tokenizer.decode_all(&sequence.source);
-        let mut from = 0;
-        while from < tokens.len() {
-            let to = (from + 1..tokens.len())
-                .find(|at| is_trained(*at) != is_trained(from))
-                .unwrap_or(tokens.len());
-            let span = tokenizer.decode_all(&tokens[from..to]);
-            let marks = if is_trained(from) {
-                ["«", "»"]
-            } else {
-                ["", ""]
-            };
-            text.extend([marks[0], &span, marks[1]]);
-            from = to;
-        }
-        text
     }
 
     fn save_checkpoint(&self) -> Result<()> {
@@ -537,7 +545,7 @@ impl<'a> Training<'a> {
     /// Puts the best student back, saves it under its name, and removes the checkpoint.
     fn finish(mut self, observe: &mut Observer<'_>) -> Result<Trained> {
         let steps = self.progress.step;
-        let (mut best_step, mut validation_loss) = (steps, None);
+        let (mut best_step, mut validation_loss, mut validation_cec) = (steps, None, None);
         if let Some(best) = self.progress.best.take() {
             let live = self
                 .model
@@ -548,6 +556,10 @@ impl<'a> Training<'a> {
             live.zip(best.values)
                 .for_each(|(parameter, value)| parameter.value = value);
             (best_step, validation_loss) = (best.step, Some(best.loss));
+            validation_cec = best.cec;
+        }
+        if let Some(at) = self.aims.projection {
+            self.model.network.parameters_mut().truncate(at);
         }
         self.model.network = self.model.network.plain();
         let (name, other) = match self.options.method {
@@ -580,28 +592,8 @@ impl<'a> Training<'a> {
             best_step,
             validation_loss,
             first_validation_loss,
+            validation_cec,
             precision: self.options.precision.name_here(),
         })
     }
-}
-
-/// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,
-/// to the last digit.
-fn open_log(path: &Path, done: usize) -> Result<Log> {
-    if path.is_file() {
-        let text = fs::read_text(path)?;
-        let kept: String = text.split_inclusive('\n').take(done).collect();
-        if kept.len() < text.len() {
-            fs::write(path, kept)?;
-        }
-    }
-    let (log, steps) = Log::open::<Step>(path)?;
-    if steps.len() < done {
-        let what = format!(
-            "holds {} steps, the checkpoint stands after {done}; remove the checkpoint folder to start over",
-            steps.len()
-        );
-        return Err(Error::folder(path, what));
-    }
-    Ok(log)
 }

@@ -459,6 +459,7 @@ fn the_best_student_by_validation_is_kept() {
             step,
             loss,
             is_best,
+            ..
         } = event
         {
             assert_eq!(is_best, loss < best.1);

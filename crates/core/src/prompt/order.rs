@@ -29,13 +29,17 @@ pub enum Task {
     Label,
     /// The rationale alone.
     Rationale,
+    /// As [`Self::Whole`], where a wrong rationale leads to a wrong answer (Wang et al. 2023, SCOTT).
+    Counterfactual,
 }
 
 impl Task {
-    /// What stands before the prompt, as in the paper.
-    pub(super) fn prefix(self) -> &'static str {
+    /// What stands before the prompt, as in the papers.
+    pub(super) fn prefix(self, options: &TemplateOptions) -> &'static str {
         match self {
+            Self::Whole if options.names_factual => "[factual] ",
             Self::Whole => "",
+            Self::Counterfactual => "[counterfactual] ",
             Self::Label => "[label] ",
             Self::Rationale => "[rationale] ",
         }
@@ -53,11 +57,13 @@ pub(super) fn completion(
         _ if options.show_label => explanation.to_owned(),
         (Task::Rationale, _) => explanation.to_owned(),
         (Task::Label, _) => label.to_owned(),
-        (Task::Whole, Order::RationaleFirst) if explanation.is_empty() => {
+        (Task::Whole | Task::Counterfactual, Order::RationaleFirst) if explanation.is_empty() => {
             format!("{STATES} {label}.")
         }
-        (Task::Whole, Order::RationaleFirst) => format!("{explanation} {STATES} {label}."),
-        (Task::Whole, _) => format!("{label}. {explanation}"),
+        (Task::Whole | Task::Counterfactual, Order::RationaleFirst) => {
+            format!("{explanation} {STATES} {label}.")
+        }
+        (Task::Whole | Task::Counterfactual, _) => format!("{label}. {explanation}"),
     }
 }
 
@@ -165,6 +171,30 @@ mod tests {
         check("3 and 4 are 7", "7 | 3 and 4 are 7 | Ok");
         check("nobody knows", " | nobody knows | Unparsable");
         check(" ", " |  | Empty");
+    }
+
+    #[test]
+    fn factual_and_counterfactual_prompts_are_told_apart() {
+        let mut template = template(AnswerKind::YesNo, Order::RationaleFirst);
+        let example = Example {
+            claim: "Ice melts.".into(),
+            ..Example::default()
+        };
+        let ask = |template: &Template, task| template.fill_for(task, &example, 0).unwrap();
+        assert_eq!(ask(&template, Task::Whole), "Question: Ice melts.\nAnswer:");
+        template.options.names_factual = true;
+        assert_eq!(
+            ask(&template, Task::Whole),
+            "[factual] Question: Ice melts.\nAnswer:"
+        );
+        assert_eq!(
+            ask(&template, Task::Counterfactual),
+            "[counterfactual] Question: Ice melts.\nAnswer:"
+        );
+        assert_eq!(
+            template.completion_for(Task::Counterfactual, "no", "It is stone."),
+            " It is stone. The answer is no."
+        );
     }
 
     #[test]

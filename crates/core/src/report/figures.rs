@@ -164,7 +164,10 @@ pub(super) fn loss(report: &Report) -> String {
     for (at, height) in validation.iter().copied().map(place) {
         svg += &format!(r#"<circle class="validation" cx="{at:.1}" cy="{height:.1}" r="3.5"/>"#);
     }
-    if let Some((step, loss)) = best_step(report) {
+    if let Some(best) = best_step(report)
+        && let Some(loss) = best.validation_loss
+    {
+        let step = best.step;
         let (at, height) = place((step as f64, loss));
         let (anchor, side) = if at > 334.0 {
             ("end", -8.0)

@@ -115,9 +115,11 @@ fn steps(random: &mut Random) -> Vec<Step> {
         gradient_norm: 1.0,
         tokens: 4000,
         supervised_tokens: 700,
+        objectives: BTreeMap::new(),
         validation_loss: step
             .is_multiple_of(40)
             .then(|| 2.35 + 2.2 * falling(step) + 0.0006 * step.abs_diff(200) as f64),
+        validation_cec: None,
     };
     (1..=320).map(step).collect()
 }

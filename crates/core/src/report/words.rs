@@ -6,7 +6,7 @@ use crate::evaluate::bootstrap::Interval;
 use crate::evaluate::column::Column;
 use crate::evaluate::summary::{Difference, Metric, MetricsFile};
 use crate::evaluate::{MetricName, STUDENT, UNTRAINED};
-use crate::record::Rule;
+use crate::record::{Rule, Step};
 use crate::run::Stage;
 
 /// A system's name for people.
@@ -313,8 +313,18 @@ pub(super) fn duration(seconds: f64) -> String {
 pub(super) fn training(report: &Report) -> Option<String> {
     let last = report.steps.last()?;
     let tokens: usize = report.steps.iter().map(|step| step.supervised_tokens).sum();
-    let best = best_step(report).map_or_else(String::new, |(step, loss)| {
-        format!(" The lowest validation loss is {loss:.3} at step {step}; that checkpoint is the student.")
+    let best = best_step(report).map_or_else(String::new, |best| {
+        let what = match best.validation_cec {
+            Some(cec) => format!("highest validation CEC is {cec:.3}"),
+            None => format!(
+                "lowest validation loss is {:.3}",
+                best.validation_loss.unwrap_or_default()
+            ),
+        };
+        format!(
+            " The {what} at step {}; that checkpoint is the student.",
+            best.step
+        )
     });
     Some(format!(
         "{} steps, {:.1} epochs, {} supervised tokens.{best}",
@@ -324,13 +334,26 @@ pub(super) fn training(report: &Report) -> Option<String> {
     ))
 }
 
-/// Where the validation loss is lowest; the first one on a tie.
-pub(super) fn best_step(report: &Report) -> Option<(usize, f64)> {
+/// Where the validation CEC is highest, or, where none was measured, the validation loss lowest;
+/// the first one on a tie.
+pub(super) fn best_step(report: &Report) -> Option<&Step> {
+    let by_cec = report
+        .steps
+        .iter()
+        .any(|step| step.validation_cec.is_some());
+    let badness = |step: &Step| {
+        if by_cec {
+            step.validation_cec.map(|cec| -cec)
+        } else {
+            step.validation_loss
+        }
+    };
     let measured = report
         .steps
         .iter()
-        .filter_map(|step| Some((step.step, step.validation_loss?)));
-    measured.min_by(|a, b| a.1.total_cmp(&b.1))
+        .filter_map(|step| Some((step, badness(step)?)));
+    let best = measured.min_by(|a, b| a.1.total_cmp(&b.1));
+    best.map(|(step, _)| step)
 }
 
 /// `12,345`.

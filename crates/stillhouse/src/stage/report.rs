@@ -176,7 +176,22 @@ fn facts(
             format!("{first:.3} before, {last:.3} after"),
         ));
     }
+    if let Some(cec) = number("/validation_cec").as_f64() {
+        facts.push(("validation CEC".to_owned(), format!("{cec:.3}")));
+    }
+    if let Some((before, after)) = general_perplexity(fact) {
+        facts.push((
+            "perplexity of a general text".to_owned(),
+            format!("{before:.1} before, {after:.1} after"),
+        ));
+    }
     facts
+}
+
+/// The perplexity of a general text before and after training, where it was measured.
+fn general_perplexity(fact: &impl Fn(Stage, &str) -> Value) -> Option<(f64, f64)> {
+    let of = |when: &str| fact(Stage::Train, &format!("/general_perplexity/{when}")).as_f64();
+    Some((of("before")?, of("after")?))
 }
 
 /// What a reader should know, and what should worry one.
@@ -225,6 +240,11 @@ fn remarks(
         if n > 0 {
             warnings.push(format!("{n} {what}."));
         }
+    }
+    if let Some((before, after)) = general_perplexity(fact)
+        && after > 2.0 * before
+    {
+        warnings.push(format!("The student lost language: a general text that it did not learn is {:.1} times as surprising as before (perplexity {before:.1}, now {after:.1}).", after / before));
     }
     if job.config.data.show_label {
         warnings.push("The student's prompt shows the gold label: label metrics mean nothing and are left out.".into());

@@ -1,34 +1,59 @@
 //! Selected rationales to a student.
 
-use std::collections::HashMap;
+mod judge;
+mod lessons;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
 use stillhouse_core::event::{Event, Observer, tell};
-use stillhouse_core::record::{Choice, Example, Rationale, Split};
+use stillhouse_core::record::{Example, Split};
 use stillhouse_core::run::{Inputs, Outputs, Run};
-use stillhouse_core::{Error as CoreError, jsonl};
-use stillhouse_student::train::{Method, train};
-use stillhouse_student::{Item, Model};
+use stillhouse_core::{Error as CoreError, fs, jsonl};
+use stillhouse_student::Model;
+use stillhouse_student::language::perplexity;
+use stillhouse_student::train::{Criterion, Material, Method, train_with};
 
 use crate::error::Result;
 use crate::job::{self, Job};
 use crate::memory;
 use crate::stage::{generate, options, trained_name};
 
+pub(crate) use self::lessons::check_order;
+
 pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Result<Inputs> {
-    let mut files = job::inputs(
-        run,
-        &["examples.jsonl", "rationales.jsonl", "selection.jsonl"],
-    )?;
+    let train = &job.config.student.train;
+    let mut names = vec!["examples.jsonl", "rationales.jsonl", "selection.jsonl"];
+    if train.objectives.top_k.is_some() {
+        names.push("logprobs.jsonl");
+    }
+    let mut files = job::inputs(run, &names)?;
     files.push(job.dataset_file.clone());
     files.push(job.base_input(observe)?);
+    if train.objectives.teacher.is_some() {
+        let found = job.local_teacher(observe)?.fingerprint.clone();
+        files.push(("teacher model".into(), found));
+    }
+    if let Some(path) = &train.general_text {
+        let path = job.given.locate(path);
+        files.push(("general text".into(), fs::sha256(&path)?));
+    }
+    let is_judged = train.choose_by == Criterion::Cec;
+    if is_judged || train.objectives.semantic.is_some() {
+        let found = job.encoder(observe)?.fingerprint.clone();
+        files.push(("encoder".into(), found));
+    }
     let mut student = options(&job.config.student);
-    if let Value::Object(table) = &mut student {
+    if let (Value::Object(table), false) = (&mut student, is_judged) {
         table.remove("generate");
     }
+    let cosine = is_judged.then_some(job.config.evaluate.cosine);
     Ok(Inputs {
-        options: json!({ "student": student, "show_label": job.config.data.show_label }),
+        options: json!({
+            "student": student,
+            "show_label": job.config.data.show_label,
+            "cosine": cosine,
+        }),
         files,
     })
 }
@@ -36,15 +61,16 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
 pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> Result<Outputs> {
     let examples: Vec<Example> = jsonl::read(&job.path("examples.jsonl"))?;
     let model = job.untrained(&examples, observe)?;
-    let items = items(job, &examples, &model)?;
-    for text in items.warnings() {
+    let options = &job.config.student.train;
+    let lessons = lessons::lessons(job, &examples, &model, observe)?;
+    for text in lessons.warnings() {
         tell(observe, Event::Warning { text })?;
     }
     for (split, list) in [
-        ("training", &items.train),
-        ("validation", &items.validation),
+        ("training", &lessons.train),
+        ("validation", &lessons.validation),
     ] {
-        if list.is_empty() {
+        if list.items.is_empty() {
             let what = format!(
                 "no rationale is left for the {split} split; see selection.jsonl for the reasons"
             );
@@ -55,27 +81,51 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     for task in job.template.tasks() {
         generate::prompts(job, *task, &test, &model)?;
     }
-    let trained = train(
-        model,
-        &items.train,
-        &items.validation,
-        &job.config.student.train,
-        job.config.seed,
-        folder,
-        job.world.clock,
-        observe,
-    )?;
+    let general = match &options.general_text {
+        Some(path) => Some(fs::read_text(&job.given.locate(path))?),
+        None => None,
+    };
+    let fluency = |model: &Model| match &general {
+        Some(text) => perplexity(model, text),
+        None => Ok(None),
+    };
+    let perplexity_before = fluency(&model)?;
+    let judge = match options.choose_by {
+        Criterion::Loss => None,
+        Criterion::Cec => {
+            let references = lessons.references.clone();
+            Some(judge::judge(job, &examples, references, &model, observe)?)
+        }
+    };
+    let teacher = match &options.objectives.teacher {
+        Some(_) => Some(Model::load(&job.local_teacher(observe)?.folder)?),
+        None => None,
+    };
+    let material = Material {
+        train: &lessons.train.items,
+        hints: &lessons.train.hints,
+        validation: &lessons.validation.items,
+        validation_hints: &lessons.validation.hints,
+        teacher,
+        judge,
+        memory: Some(&held_memory),
+    };
+    let (seed, clock) = (job.config.seed, job.world.clock);
+    let trained = train_with(model, material, options, seed, folder, clock, observe)?;
+    let perplexity_after = fluency(&trained.model)?;
     let facts = json!({
         "parameters": trained.model.n_parameters(),
         "steps": trained.steps,
         "best_step": trained.best_step,
         "first_validation_loss": trained.first_validation_loss,
         "validation_loss": trained.validation_loss,
+        "validation_cec": trained.validation_cec,
+        "general_perplexity": { "before": perplexity_before, "after": perplexity_after },
         "precision": trained.precision,
-        "items": { "train": items.train.len(), "validation": items.validation.len() },
+        "items": { "train": lessons.train.items.len(), "validation": lessons.validation.items.len() },
         "memory": memory::estimate(job, observe)?,
-        "evidence_dropped": items.evidence_dropped,
-        "too_long": items.too_long,
+        "evidence_dropped": lessons.evidence_dropped,
+        "too_long": lessons.too_long,
     });
     let mut names = vec![trained_name(job), "steps.jsonl"];
     let options = &job.config.student.train;
@@ -88,81 +138,10 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     })
 }
 
-/// What the student learns, and what did not fit into its context.
-struct Items {
-    train: Vec<Item>,
-    validation: Vec<Item>,
-    /// Evidence passages left out, over all items.
-    evidence_dropped: usize,
-    /// Rationales that do not fit even without evidence.
-    too_long: Vec<String>,
-}
-
-impl Items {
-    fn warnings(&self) -> Vec<String> {
-        let mut texts = Vec::new();
-        if self.evidence_dropped > 0 {
-            texts.push(format!(
-                "{} evidence passages were left out of too long prompts, from the end",
-                self.evidence_dropped
-            ));
-        }
-        if let Some(first) = self.too_long.first() {
-            texts.push(format!("{} rationales are longer than the student's context and were left out; the first is `{first}`", self.too_long.len()));
-        }
-        texts
-    }
-}
-
-fn items(job: &Job<'_>, examples: &[Example], model: &Model) -> Result<Items> {
-    let rationales: Vec<Rationale> = jsonl::read(&job.path("rationales.jsonl"))?;
-    let choices: Vec<Choice> = jsonl::read(&job.path("selection.jsonl"))?;
-    let examples: HashMap<&str, &Example> = examples.iter().map(|e| (e.id.as_str(), e)).collect();
-    let rationales: HashMap<&str, &Rationale> =
-        rationales.iter().map(|r| (r.id.as_str(), r)).collect();
-    let mut items = Items {
-        train: vec![],
-        validation: vec![],
-        evidence_dropped: 0,
-        too_long: vec![],
-    };
-    for choice in choices.iter().filter(|choice| choice.kept) {
-        let lost = |what: &str| {
-            CoreError::file(
-                job.path("selection.jsonl"),
-                format!("names {what}, which is in no record; run again from select with --redo"),
-            )
-        };
-        let rationale = rationales
-            .get(choice.rationale.as_str())
-            .ok_or_else(|| lost(&choice.rationale))?;
-        let example = examples
-            .get(choice.example.as_str())
-            .ok_or_else(|| lost(&choice.example))?;
-        let label = rationale.label.as_ref().unwrap_or(&example.label);
-        for task in job.template.tasks() {
-            let completion = job.template.completion_for(*task, label, &rationale.text);
-            let room = model
-                .interface()
-                .prompt_room(model.completion_tokens(&completion));
-            let fits = |text: &str| Ok(model.prompt_tokens(text) <= room);
-            let Some(prompt) = job.template.fit_for(*task, example, fits)? else {
-                items.too_long.push(rationale.id.clone());
-                continue;
-            };
-            items.evidence_dropped += prompt.evidence_dropped;
-            let item = Item {
-                id: rationale.id.clone(),
-                prompt: prompt.text,
-                completion,
-                weight: choice.weight,
-            };
-            match example.split {
-                Split::Train => items.train.push(item),
-                Split::Validation => items.validation.push(item),
-                Split::Test => {}
-            }
-        }
-    }
-    Ok(items)
+/// Bytes of memory that this process holds, where the system says so.
+fn held_memory() -> Option<u64> {
+    let status = fs::read_text(Path::new("/proc/self/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

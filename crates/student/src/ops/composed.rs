@@ -6,8 +6,8 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::{
-    Activation, AdamwStep, Attention, Branch, Head, Layout, Loss, Moments, Pairs, RelativeBias,
-    Rope, Scored, Weight,
+    Activation, AdamwStep, Attention, Branch, Divergence, Head, Known, Layout, Loss, Moments,
+    Pairs, RelativeBias, Rope, Scored, States, Weight,
 };
 
 /// See [`linear`](super::linear()).
@@ -243,6 +243,82 @@ fn target_log_probability(
     likelihood
         .gather(1, wanted.unsqueeze_dim(1))
         .squeeze_dim::<1>(1)
+}
+
+/// See [`head_divergence`](super::head_divergence()).
+#[must_use]
+pub fn head_divergence(
+    student: States<'_>,
+    teacher: States<'_>,
+    divergence: Divergence,
+    temperature: f32,
+    rows: &[(usize, f32)],
+) -> Tensor<1> {
+    let common = student.head.weight.dims()[0].min(teacher.head.weight.dims()[0]);
+    let logs = |states: States<'_>| {
+        let logits = some_logits(states, rows.iter().map(|(row, _)| *row));
+        let logits = logits.slice([0..rows.len(), 0..common]);
+        activation::log_softmax(logits / temperature, 1)
+    };
+    let device = student.x.device();
+    let (q, p) = (logs(student), logs(teacher).inner());
+    let p = if device.is_autodiff() {
+        p.autodiff()
+    } else {
+        p
+    };
+    let way = divergence.mixture();
+    let m = match way.mixture {
+        0.0 => q.clone(),
+        1.0 => p.clone(),
+        share => (p.clone().exp() * share + q.clone().exp() * (1.0 - share)).log(),
+    };
+    let from_teacher = p.clone().exp() * (p - m.clone()) * way.teacher;
+    let from_student = q.clone().exp() * (q - m) * way.student;
+    let each = (from_teacher + from_student).sum_dim(1).squeeze_dim::<1>(1);
+    let weights: Vec<f32> = rows.iter().map(|(_, weight)| *weight).collect();
+    (each * Tensor::<1>::from_data(weights.as_slice(), &device)).sum()
+}
+
+/// See [`head_known`](super::head_known()).
+#[must_use]
+pub fn head_known(student: States<'_>, rows: &[(usize, f32, Known)]) -> Tensor<1> {
+    let device = student.x.device();
+    let one = |(row, weight, known): &(usize, f32, Known)| {
+        let logits = some_logits(student, std::iter::once(*row));
+        let logs = activation::log_softmax(logits, 1).squeeze_dim::<1>(0);
+        let tokens = index(known.iter().map(|(token, _)| *token as usize), &device);
+        let p: Vec<f32> = known.iter().map(|(_, log)| log.exp()).collect();
+        let total = p.iter().sum::<f32>();
+        let rest = (1.0 - total).max(0.0);
+        let p: Vec<f32> = p.iter().map(|p| p / total.max(1.0)).collect();
+        let entropy: f32 = p.iter().chain([&rest]).map(|p| p * p.max(1e-30).ln()).sum();
+        let known = logs.clone().select(0, tokens);
+        let q_rest = (known.clone().exp().sum().neg() + 1.0).log();
+        let p = Tensor::<1>::from_data(p.as_slice(), &device);
+        ((known * p).sum().neg() - q_rest * rest + entropy) * *weight
+    };
+    let terms = rows.iter().map(one);
+    terms
+        .reduce(|a, b| a + b)
+        .unwrap_or_else(|| student.x.clone().sum() * 0.0)
+}
+
+/// See [`head_likelihoods`](super::head_likelihoods()).
+#[must_use]
+pub fn head_likelihoods(student: States<'_>, targets: &[(usize, u32)]) -> Tensor<1> {
+    let device = student.x.device();
+    let tokens = index(targets.iter().map(|(_, token)| *token as usize), &device);
+    let logits = some_logits(student, targets.iter().map(|(row, _)| *row));
+    activation::log_softmax(logits, 1)
+        .gather(1, tokens.unsqueeze_dim(1))
+        .squeeze_dim::<1>(1)
+}
+
+/// The logits at some rows.
+fn some_logits(states: States<'_>, rows: impl Iterator<Item = usize>) -> Tensor<2> {
+    let chosen = index(rows, &states.x.device());
+    head_logits(states.x.clone().select(0, chosen), states.head)
 }
 
 /// See [`adamw`](super::adamw()).

@@ -212,6 +212,52 @@ impl Tokenizer {
         self.encode(text, false)
     }
 
+    /// Where each token of a completion ends, in bytes; it begins where the one before it ends.
+    pub(crate) fn spans(&self, text: &str) -> Vec<usize> {
+        let Ok(encoding) = self.inner.encode(text, false) else {
+            return Vec::new();
+        };
+        let mut end = 0;
+        let ends = encoding.get_offsets().iter().map(|(_, at)| {
+            // White space may belong to no token's own span, and bytes of one character to several.
+            end = end.max(*at);
+            end
+        });
+        ends.collect()
+    }
+
+    /// The token that stands for exactly this text inside a completion, if there is one.
+    pub(crate) fn one_token(&self, text: &str) -> Option<u32> {
+        match self.completion(text).as_slice() {
+            [token] if self.decode_all(&[*token]) == text => Some(*token),
+            _ => None,
+        }
+    }
+
+    /// Where two tokenizers differ, in words; nothing where they read every text alike.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (self.inner.get_vocab(true), other.inner.get_vocab(true));
+        if ours != theirs {
+            let differing = ours
+                .iter()
+                .filter(|(text, id)| theirs.get(*text) != Some(id))
+                .count();
+            return Some(format!(
+                "{} and {} tokens, of which {differing} of the first differ",
+                ours.len(),
+                theirs.len()
+            ));
+        }
+        let starts = (&self.prefix, &other.prefix);
+        (starts.0 != starts.1).then(|| {
+            format!(
+                "a prompt begins with {:?} and with {:?}",
+                self.decode_all(starts.0),
+                other.decode_all(starts.1)
+            )
+        })
+    }
+
     /// The text of tokens, without special ones.
     pub fn decode(&self, tokens: &[u32]) -> String {
         self.inner.decode(tokens, true).unwrap_or_default()

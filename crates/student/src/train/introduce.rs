@@ -1,0 +1,86 @@
+//! What a training says before its first step, and the log of its steps.
+
+use std::path::Path;
+
+use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::fs;
+use stillhouse_core::jsonl::Log;
+use stillhouse_core::record::Step;
+
+use super::{Training, resting};
+use crate::batch::Sequence;
+use crate::error::{Error, Result};
+use crate::optimizer::trained;
+
+impl Training<'_> {
+    /// Says what will be trained on, with one example whose trained tokens are marked.
+    pub(super) fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
+        let parameters = self.model.network.parameters();
+        let n_trained: usize = trained(parameters)
+            .map(|p| p.value.shape().iter().product::<usize>())
+            .sum();
+        let lessons = || self.data.lessons().map(|lesson| &lesson.sequence);
+        let supervised: usize = lessons().map(Sequence::n_supervised).sum();
+        let read: usize = lessons().map(Sequence::n_tokens).sum();
+        let text = format!(
+            "training {n_trained} of {} parameters in {} steps on {} items: {read} tokens, of which {supervised} carry loss; products in {}",
+            self.model.n_parameters(),
+            self.total,
+            lessons().count(),
+            self.options.precision.name_here(),
+        );
+        tell(observe, Event::Note { text })?;
+        if let Some(text) = resting::note(&self.model) {
+            tell(observe, Event::Note { text })?;
+        }
+        let text = format!(
+            "one item, its trained tokens between « and »: {}",
+            self.marked(&self.data.train[0][0].sequence)
+        );
+        Ok(tell(observe, Event::Note { text })?)
+    }
+
+    fn marked(&self, sequence: &Sequence) -> String {
+        let tokenizer = self.model.tokenizer();
+        let last = sequence.targets.last().copied().flatten();
+        let tokens: Vec<u32> = sequence.tokens.iter().copied().chain(last).collect();
+        let is_trained = |at: usize| at > 0 && sequence.targets[at - 1].is_some();
+        let mut text = tokenizer.decode_all(&sequence.source);
+        let mut from = 0;
+        while from < tokens.len() {
+            let to = (from + 1..tokens.len())
+                .find(|at| is_trained(*at) != is_trained(from))
+                .unwrap_or(tokens.len());
+            let span = tokenizer.decode_all(&tokens[from..to]);
+            let marks = if is_trained(from) {
+                ["«", "»"]
+            } else {
+                ["", ""]
+            };
+            text.extend([marks[0], &span, marks[1]]);
+            from = to;
+        }
+        text
+    }
+}
+
+/// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,
+/// to the last digit.
+pub(super) fn open_log(path: &Path, done: usize) -> Result<Log> {
+    if path.is_file() {
+        let text = fs::read_text(path)?;
+        let kept: String = text.split_inclusive('\n').take(done).collect();
+        if kept.len() < text.len() {
+            fs::write(path, kept)?;
+        }
+    }
+    let (log, steps) = Log::open::<Step>(path)?;
+    if steps.len() < done {
+        let what = format!(
+            "holds {} steps, the checkpoint stands after {done}; remove the checkpoint folder to start over",
+            steps.len()
+        );
+        return Err(Error::folder(path, what));
+    }
+    Ok(log)
+}
