@@ -182,8 +182,8 @@ fn by_vectors<S: Simd, const R: usize, const V: usize>(simd: S, x: &[f32], w: &[
     let mut totals = [0.0; R];
     for r in 0..R {
         let mut total = sums[r][0];
-        for v in 1..V {
-            total = simd.add_f32s(total, sums[r][v]);
+        for sum in &sums[r][1..] {
+            total = simd.add_f32s(total, *sum);
         }
         totals[r] = simd.reduce_sum_f32s(total);
         for i in whole..size {

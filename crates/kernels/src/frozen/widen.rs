@@ -28,7 +28,7 @@ vectorised! {
 pub(super) fn from_nf4(weight: &Nf4, first: usize, out: &mut [f32]) {
     // The vectors read whole bytes, 8 or 16 codes at a time.
     #[cfg(target_arch = "x86_64")]
-    if first % 2 == 0 {
+    if first.is_multiple_of(2) {
         match level() {
             // SAFETY: the processor has what its level says.
             Level::Avx512 => return unsafe { x86::from_nf4_avx512(weight, first, out) },
@@ -164,7 +164,7 @@ mod tests {
             from_nf4(nf4, first, &mut found);
             assert_eq!(found, expected);
             #[cfg(target_arch = "x86_64")]
-            if first % 2 == 0 && level() >= Level::Avx2 {
+            if first.is_multiple_of(2) && level() >= Level::Avx2 {
                 let mut found = vec![0.0; n];
                 // SAFETY: the processor has what its level says.
                 unsafe { x86::from_nf4_avx2(nf4, first, &mut found) };
