@@ -12,7 +12,27 @@ use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.command {
+    let done = limit_processor().and_then(|()| run(&args.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Each error says the whole story, its cause included.
+            progress::say(format_args!("error: {error}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// `STILLHOUSE_CPU` holds the kernels to fewer instructions than the processor has.
+fn limit_processor() -> anyhow::Result<()> {
+    if let Ok(name) = std::env::var("STILLHOUSE_CPU") {
+        stillhouse::limit_processor(&name)?;
+    }
+    Ok(())
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
         Command::Run(run) => command::run::run(run),
         Command::Evaluate(evaluate) => command::evaluate::run(evaluate),
         Command::Score(score) => command::score::run(score),
@@ -22,14 +42,6 @@ fn main() -> ExitCode {
         Command::Config(config) => command::config::run(config),
         Command::Doctor => command::doctor::run(),
         Command::Completions { shell } => command::completions::run(*shell),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Each error says the whole story, its cause included.
-            progress::say(format_args!("error: {error}"));
-            ExitCode::from(exit_code(&error))
-        }
     }
 }
 

@@ -297,10 +297,7 @@ mod tests {
     type Run<'a> = &'a dyn Fn(Input<'_>, &[f32], Gradients<'_>, &mut [f32]) -> f64;
 
     /// Checks value and gradients of `run` against `plain`, a function of one row's logits.
-    fn check(
-        run: Run<'_>,
-        plain: &dyn Fn(usize, &[f64]) -> f64,
-    ) {
+    fn check(run: Run<'_>, plain: &dyn Fn(usize, &[f64]) -> f64) {
         let (x, weight, bias) = (
             values(ROWS * SIZE, 1),
             values(VOCAB * SIZE, 2),

@@ -41,3 +41,16 @@ pub fn pull(
     }
     Ok(stillhouse_hub::find(name, hub, note)?.folder)
 }
+
+/// Holds the kernels to `name` ("avx512", "avx2" or "plain"), or to less where the processor has
+/// less; to be called before anything else.
+pub fn limit_processor(name: &str) -> Result<()> {
+    use stillhouse_student::cpu::{Level, limit};
+
+    let level = Level::named(name).ok_or_else(|| {
+        let what = format!("`{name}`; expected avx512, avx2 or plain");
+        stillhouse_core::Error::option("STILLHOUSE_CPU", what)
+    })?;
+    limit(level);
+    Ok(())
+}

@@ -138,7 +138,8 @@ fn before_spending(job: &Job<'_>, request: Request, observe: &mut Observer<'_>) 
         job.base_input(observe).map_err(|e| of(Stage::Train, e))?;
         train::check_order(job).map_err(|e| of(Stage::Train, e))?;
         if job.config.student.train.objectives.teacher.is_some() {
-            job.local_teacher(observe).map_err(|e| of(Stage::Train, e))?;
+            job.local_teacher(observe)
+                .map_err(|e| of(Stage::Train, e))?;
         }
         memory::check(job, observe).map_err(|e| of(Stage::Train, e))?;
     }

@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use stillhouse_student::{Item, Model, TrainOptions, train::train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     let [folder, adapter, items, options] = &args[..] else {
         return Err("usage: finetune FOLDER ADAPTER ITEMS.jsonl OPTIONS".into());
     };
@@ -30,7 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     };
     let items = std::fs::read_to_string(items)?;
-    let items: Vec<Item> = items.lines().enumerate().map(read).collect::<Result<_, _>>()?;
+    let items: Vec<Item> = items
+        .lines()
+        .enumerate()
+        .map(read)
+        .collect::<Result<_, _>>()?;
     println!("{}", json!({ "examples": items.len() }));
     for line in std::io::stdin().lock().lines() {
         line?;
@@ -39,11 +46,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Instant::now();
         let clock = || start.elapsed().as_secs_f64();
         let mut silent = |_| ControlFlow::Continue(());
-        train(model, &items, &[], &options, 7, out.path(), &clock, &mut silent)?;
+        train(
+            model,
+            &items,
+            &[],
+            &options,
+            7,
+            out.path(),
+            &clock,
+            &mut silent,
+        )?;
         let seconds = clock();
         let steps = std::fs::read_to_string(out.path().join("steps.jsonl"))?;
         let loss = |line: &str| Ok(serde_json::from_str::<Value>(line)?["loss"].clone());
-        let losses = steps.lines().map(loss).collect::<Result<Vec<_>, serde_json::Error>>()?;
+        let losses = steps
+            .lines()
+            .map(loss)
+            .collect::<Result<Vec<_>, serde_json::Error>>()?;
         println!("{}", json!({ "seconds": seconds, "losses": losses }));
     }
     Ok(())

@@ -33,15 +33,11 @@ impl Cpu {
 
     /// The path that our kernels take: "AVX-512", "AVX2", "NEON" or "plain".
     pub fn kernel_path(&self) -> &'static str {
-        let has = |name| self.present().any(|present| present == name);
-        if has("AVX-512F") && has("AVX-512BW") && has("AVX-512DQ") && has("AVX-512VL") {
-            "AVX-512"
-        } else if has("AVX2") && has("FMA") {
-            "AVX2"
-        } else if has("NEON") {
-            "NEON"
-        } else {
-            "plain"
+        match level() {
+            Level::Avx512 => "AVX-512",
+            Level::Avx2 => "AVX2",
+            Level::Plain if self.present().any(|name| name == "NEON") => "NEON",
+            Level::Plain => "plain",
         }
     }
 }

@@ -3,9 +3,9 @@
 use burn::tensor::Gradients;
 use serde::{Deserialize, Serialize};
 
-use crate::parameter::{Parameter, Value};
 use crate::error::{Error, Result};
 use crate::ops::{self, AdamwStep, Moments};
+use crate::parameter::{Parameter, Value};
 
 /// How the learning rate rises at the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -30,8 +30,8 @@ use crate::optimizer::{Optimizer, trained};
 use self::material::Data;
 pub use self::material::{Judge, Material};
 use crate::options::count;
-use crate::shared::Read;
 pub use crate::options::{Base, Criterion, Method, Precision, TrainOptions};
+use crate::shared::Read;
 
 /// A student after training.
 #[derive(Clone, Debug)]

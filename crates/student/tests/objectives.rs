@@ -351,7 +351,10 @@ fn the_student_is_the_one_with_the_highest_cec() {
 fn every_objective_falls_when_it_is_learnt_alone() {
     for (name, mut objectives) in cases() {
         // Two answers of a random student are the same already.
-        if matches!(name, "two_prompts" | "counterfactual" | "consistency" | "all") {
+        if matches!(
+            name,
+            "two_prompts" | "counterfactual" | "consistency" | "all"
+        ) {
             continue;
         }
         objectives.cross_entropy = objectives.cross_entropy.min(0.01);

@@ -7,18 +7,39 @@ use crate::common::{expect, root, stillhouse};
 const TEXTS: &str = "fixtures/scores/texts.jsonl";
 
 fn score(args: &[&str]) -> (String, String) {
+    score_with(args, None)
+}
+
+fn score_with(args: &[&str], cpu: Option<&str>) -> (String, String) {
     let mut all = vec!["score"];
     all.extend(args);
-    let output = stillhouse(&all).output().unwrap();
+    let mut command = stillhouse(&all);
+    if let Some(cpu) = cpu {
+        command.env("STILLHOUSE_CPU", cpu);
+    }
+    let output = command.output().unwrap();
     let said = expect(&output, 0);
     (String::from_utf8(output.stdout).unwrap(), said)
 }
 
 #[test]
-fn the_numbers_are_those_of_pytorch() {
+fn the_numbers_are_those_of_pytorch_whatever_the_processor_has() {
+    for cpu in ["avx512", "avx2", "plain"] {
+        check_numbers(cpu);
+    }
+    let args = ["score", "fixtures/decoders/tied", TEXTS];
+    let output = stillhouse(&args).env("STILLHOUSE_CPU", "mmx").output();
+    let said = expect(&output.unwrap(), 2);
+    assert!(
+        said.contains("`mmx`; expected avx512, avx2 or plain"),
+        "{said}"
+    );
+}
+
+fn check_numbers(cpu: &str) {
     let golden = std::fs::read_to_string(root().join("fixtures/scores/golden.json")).unwrap();
     let golden: Value = serde_json::from_str(&golden).unwrap();
-    let (lines, _) = score(&["fixtures/decoders/tied", TEXTS, "--json"]);
+    let (lines, _) = score_with(&["fixtures/decoders/tied", TEXTS, "--json"], Some(cpu));
     let expected = golden["tied"].as_array().unwrap();
     assert_eq!(lines.lines().count(), expected.len());
     for (line, expected) in lines.lines().zip(expected) {

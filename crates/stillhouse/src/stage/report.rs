@@ -9,9 +9,7 @@ use stillhouse_core::evaluate::agreement::Agreement;
 use stillhouse_core::evaluate::answer::Votes;
 use stillhouse_core::evaluate::summary::MetricsFile;
 use stillhouse_core::event::Observer;
-use stillhouse_core::record::{
-    Choice, Example, Judgement, Rationale, Reference, Scores, Split,
-};
+use stillhouse_core::record::{Choice, Example, Judgement, Rationale, Reference, Scores, Split};
 use stillhouse_core::report::{self, Dataset, Funnel, Report, Selected, StageTime};
 use stillhouse_core::run::{Inputs, Manifest, Outputs, Run, Stage};
 use stillhouse_core::select::{Input, SelectOptions, Similarity, Vectors, Wanted};

@@ -31,9 +31,7 @@ mod source_cache;
 pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
 pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
-pub use divergence::{
-    Divergence, Known, States, head_divergence, head_known, head_likelihoods,
-};
+pub use divergence::{Divergence, Known, States, head_divergence, head_known, head_likelihoods};
 pub use dropout::Dropout;
 pub use embedding::embedding;
 pub use frozen::{AtRest, Freezing, Frozen, Weight, through, through_rows};
