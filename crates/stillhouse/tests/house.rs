@@ -104,7 +104,6 @@ fn records_import_nothing_of_ours_and_stages_do_not_import_each_other() {
     for (from, to) in [
         ("teacher", "student"),
         ("student", "teacher"),
-        ("teacher", "hub"),
         ("student", "hub"),
     ] {
         assert!(
