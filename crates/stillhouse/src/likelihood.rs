@@ -78,7 +78,7 @@ mod tests {
         models: BTreeMap<String, Vec<BTreeMap<String, f64>>>,
     }
 
-    /// `fixtures/selection/golden.json`, by PyTorch in f64. f32 sums of a thousand terms differ by
+    /// `fixtures/selection/golden.json`, by `PyTorch` in f64. f32 sums of a thousand terms differ by
     /// about 1e-6; a wrong token or a shifted position changes the first digits.
     #[test]
     fn difficulty_rsr_and_ifd_are_those_of_pytorch() {

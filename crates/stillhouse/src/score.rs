@@ -115,7 +115,8 @@ pub fn show_score_lines(rows: &[Scored]) -> String {
         }),
         Err(why) => json!({ "id": row.id, "error": why.to_string() }),
     };
-    rows.iter().map(|row| format!("{}\n", line(row))).collect()
+    let lines = rows.iter().map(|row| line(row).to_string() + "\n");
+    lines.collect()
 }
 
 /// A table for the terminal, and below it the mean perplexity.

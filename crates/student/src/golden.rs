@@ -60,13 +60,18 @@ pub(crate) fn case_in(topic: &str, name: &str) -> Case {
 }
 
 fn each_case(check: impl Fn(Case)) {
-    each_case_in("decoders", &CASES, "STILLHOUSE_DECODER_CASES", check);
+    each_case_in(
+        "decoders",
+        &CASES,
+        option_env!("STILLHOUSE_DECODER_CASES"),
+        check,
+    );
 }
 
 /// Checks every case, and those of the folder that a variable names, and names all that fail.
-pub(crate) fn each_case_in(topic: &str, cases: &[&str], more: &str, check: impl Fn(Case)) {
+pub(crate) fn each_case_in(topic: &str, cases: &[&str], more: Option<&str>, check: impl Fn(Case)) {
     let mut names: Vec<String> = cases.iter().map(|name| (*name).to_owned()).collect();
-    if let Ok(folder) = std::env::var(more) {
+    if let Some(folder) = more {
         let entries = std::fs::read_dir(folder).unwrap();
         names.extend(entries.map(|entry| entry.unwrap().path().display().to_string()));
     }

@@ -83,6 +83,7 @@ pub enum Criterion {
 }
 
 /// How a student is trained.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the config")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainOptions {

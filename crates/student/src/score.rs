@@ -131,6 +131,9 @@ impl Default for ScoreOptions {
 /// }
 /// # Ok::<(), stillhouse_student::Error>(())
 /// ```
+///
+/// # Panics
+/// Never: only asks that were read are put in order.
 pub fn score(
     model: &Model,
     asks: &[Ask],

@@ -135,7 +135,7 @@ impl<'a> Base<'a> {
     fn config_of(&self, folder: &Path, seed: u64, select: SelectOptions) -> Result<Config> {
         let mut config = self.config.clone();
         let from = &self.config.run.out;
-        config.run.out = folder.to_owned();
+        folder.clone_into(&mut config.run.out);
         config.run.seed = seed;
         config.run.select = select;
         fs::create_folder(folder)?;
@@ -343,7 +343,7 @@ impl<'a> Base<'a> {
         let job = Job::new(config, world)?;
         let folder = &config.run.out;
         let untrained = job.untrained(&self.examples, observe)?;
-        let student = generate::trained(&job, untrained)?;
+        let student = generate::trained(&job, &untrained)?;
         let mut measures = self.measure(&job, &student, observe)?;
         if self.options.generate {
             for prediction in self.answers(&job, &student, observe)? {

@@ -225,8 +225,7 @@ fn costs(table: &Table) -> Vec<Vec<String>> {
 
 fn text(part: &Part) -> String {
     match part {
-        Part::Heading(text) => format!("\n{text}\n"),
-        Part::Words(text) => format!("\n{text}\n"),
+        Part::Heading(text) | Part::Words(text) => format!("\n{text}\n"),
         Part::Grid(grid) => {
             let columns = grid.first().map_or(0, Vec::len);
             let width = |at: usize| {
@@ -260,14 +259,14 @@ fn markdown(part: &Part) -> String {
         Part::Heading(text) => format!("## {text}\n\n"),
         Part::Words(text) => format!("{text}\n\n"),
         Part::Grid(grid) => {
-            let mut out = String::new();
+            let mut lines: Vec<String> = Vec::new();
             for (at, row) in grid.iter().enumerate() {
-                out.push_str(&format!("| {} |\n", row.join(" | ")));
+                lines.push(format!("| {} |", row.join(" | ")));
                 if at == 0 {
-                    out.push_str(&format!("|---|{}\n", "---:|".repeat(row.len() - 1)));
+                    lines.push(format!("|---|{}", "---:|".repeat(row.len() - 1)));
                 }
             }
-            out + "\n"
+            lines.join("\n") + "\n\n"
         }
     }
 }

@@ -58,28 +58,12 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         tell(observe, Event::Resumed { what })?;
     }
     let student = &job.config.student;
-    let asked = |system: &str| Asked {
-        system: system.to_owned(),
-        options: student.generate.clone(),
-        seed: job.config.seed,
-    };
-    answer(
-        job,
-        &examples,
-        &untrained,
-        &asked(UNTRAINED),
-        &mut said,
-        observe,
-    )?;
-    let trained = trained(job, untrained)?;
-    answer(
-        job,
-        &examples,
-        &trained,
-        &asked(STUDENT),
-        &mut said,
-        observe,
-    )?;
+    let first = asked(job, UNTRAINED);
+    answer(job, &examples, &untrained, &first, &mut said, observe)?;
+    let trained = trained(job, &untrained)?;
+    drop(untrained);
+    let second = asked(job, STUDENT);
+    answer(job, &examples, &trained, &second, &mut said, observe)?;
     let n_samples = student.again.samples.unwrap_or(0);
     for number in 0..n_samples {
         let asked = Asked {
@@ -102,14 +86,8 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
                 changed(example, *change, other, seed)
             })
             .collect();
-        answer(
-            job,
-            &changed,
-            &trained,
-            &asked(change.name()),
-            &mut said,
-            observe,
-        )?;
+        let asked = asked(job, change.name());
+        answer(job, &changed, &trained, &asked, &mut said, observe)?;
     }
     drop(said.log);
 
@@ -150,6 +128,15 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
     jsonl::write(&folder.join("predictions.jsonl"), &predictions)?;
     fs::remove(&folder.join("finished.jsonl"))?;
     Ok(outputs)
+}
+
+/// How a system is asked, each time in the same way.
+fn asked(job: &Job<'_>, system: &str) -> Asked {
+    Asked {
+        system: system.to_owned(),
+        options: job.config.student.generate.clone(),
+        seed: job.config.seed,
+    }
 }
 
 /// Complains of a change that the data set does not allow.
@@ -199,10 +186,10 @@ fn vote_of(samples: &[Prediction]) -> (Vec<Prediction>, Votes) {
 }
 
 /// The student of this run: a whole model, or the base model under its adapter.
-pub(crate) fn trained(job: &Job<'_>, base: Model) -> Result<Model> {
+pub(crate) fn trained(job: &Job<'_>, base: &Model) -> Result<Model> {
     let folder = job.path(trained_name(job));
     match job.config.student.train.method {
-        Method::Lora => Ok(base.without_adapter().with_adapter(&folder)?),
+        Method::Lora => Ok(base.clone().without_adapter().with_adapter(&folder)?),
         Method::Full => {
             let mut model = Model::load(&folder)?;
             model.limit_context(base.context_tokens());

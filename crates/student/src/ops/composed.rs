@@ -98,9 +98,11 @@ fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Atten
     let k = shared(rotate(&split(k, kv_heads), 0, rope));
     let v = shared(split(v, kv_heads));
     let ones = Tensor::<2, Int>::ones([time, width], &q.device());
-    let mut hidden = ones.clone().triu(1 + before as i64).bool();
+    let last = i64::try_from(before).expect("fewer tokens than that");
+    let mut hidden = ones.clone().triu(1 + last).bool();
     if let Some(window) = how.window {
-        hidden = hidden.bool_or(ones.tril(before as i64 - window as i64).bool());
+        let window = i64::try_from(window).unwrap_or(i64::MAX);
+        hidden = hidden.bool_or(ones.tril(last - window).bool());
     }
     let mut scores = q.matmul(k.swap_dims(1, 2)) * how.scale;
     if let Some(cap) = how.soft_cap {
@@ -193,7 +195,6 @@ pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights:
 
 /// See [`head_scores`](super::head_scores()).
 #[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "as the fused one")]
 pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
     if targets.is_empty() {
         return Vec::new();

@@ -202,7 +202,7 @@ impl CpuOp<3> for LoraLinear {
         let bias = self.bias.as_ref().map(entries);
         let lora = self.lora(a, b);
         lora.forward(entries(x), dropped.as_deref(), bias, &mut low, &mut y);
-        dropped.map(pool::keep);
+        dropped.into_iter().for_each(pool::keep);
         (tensor(y, [n, size_out]), low)
     }
 
@@ -235,7 +235,7 @@ impl CpuOp<3> for LoraLinear {
             }
             pool::keep(more);
         }
-        dropped.map(pool::keep);
+        dropped.into_iter().for_each(pool::keep);
         pool::keep(low);
         [
             dx.map(|dx| like(dx, x)),

@@ -23,7 +23,12 @@ const CASES: [&str; 2] = ["original", "flan"];
 
 /// Checks every case, and those of a folder made by `fixtures/t5-tiny/shapes.py`, if one is named.
 fn each_case(check: impl Fn(Case)) {
-    each_case_in("t5-tiny", &CASES, "STILLHOUSE_SEQ2SEQ_CASES", check);
+    each_case_in(
+        "t5-tiny",
+        &CASES,
+        option_env!("STILLHOUSE_SEQ2SEQ_CASES"),
+        check,
+    );
 }
 
 #[test]

@@ -85,10 +85,7 @@ pub(crate) fn locate<'a>(
                     source.dtype
                 ));
             }
-            Some(source) => {
-                found.push(source.clone());
-                continue;
-            }
+            Some(source) => found.push(source.clone()),
         }
     }
     if wrong.is_empty() {
