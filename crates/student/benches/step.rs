@@ -33,6 +33,7 @@ struct Path {
     attention: fn(Tensor<2>, Tensor<2>, Tensor<2>, &Rope, &Layout, &Attention) -> Tensor<2>,
     gated: fn(Activation, Tensor<2>, Tensor<2>) -> Tensor<2>,
     embedding: fn(&Tensor<2>, &[u32]) -> Tensor<2>,
+    #[expect(clippy::type_complexity, reason = "the operation's own signature")]
     head_loss: fn(Tensor<2>, Head<'_>, &[Option<u32>], &[f32]) -> Loss,
     adamw: fn(Tensor<2>, Tensor<2>, Moments<2>, &AdamwStep) -> (Tensor<2>, Moments<2>),
     squared_norm: fn(&Tensor<2>) -> f64,

@@ -31,13 +31,20 @@ impl Cpu {
             .map(|set| set.name)
     }
 
-    /// The path that our kernels take: "AVX-512", "AVX2", "NEON" or "plain".
+    /// The path that our kernels take: "AVX-512", "AVX2", "NEON" or "plain", and
+    /// none above the [`limit`].
     pub fn kernel_path(&self) -> &'static str {
-        match level() {
-            Level::Avx512 => "AVX-512",
-            Level::Avx2 => "AVX2",
-            Level::Plain if self.present().any(|name| name == "NEON") => "NEON",
-            Level::Plain => "plain",
+        let has = |name| self.present().any(|present| present == name);
+        let may = |wanted| level() >= wanted;
+        let wide = ["AVX-512F", "AVX-512BW", "AVX-512DQ", "AVX-512VL"];
+        if may(Level::Avx512) && wide.into_iter().all(has) {
+            "AVX-512"
+        } else if may(Level::Avx2) && has("AVX2") && has("FMA") {
+            "AVX2"
+        } else if has("NEON") {
+            "NEON"
+        } else {
+            "plain"
         }
     }
 }
