@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use stillhouse_core::fs;
 use stillhouse_student::{Item, Model, TrainOptions, train::train};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             weight: 1.0,
         })
     };
-    let items = std::fs::read_to_string(items)?;
+    let items = fs::read_text(Path::new(items))?;
     let items: Vec<Item> = items
         .lines()
         .enumerate()
@@ -57,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &mut silent,
         )?;
         let seconds = clock();
-        let steps = std::fs::read_to_string(out.path().join("steps.jsonl"))?;
+        let steps = fs::read_text(&out.path().join("steps.jsonl"))?;
         let loss = |line: &str| Ok(serde_json::from_str::<Value>(line)?["loss"].clone());
         let losses = steps
             .lines()

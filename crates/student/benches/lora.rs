@@ -1,6 +1,6 @@
 //! Our side of `benches/peers/train.py`: one `LoRA` step of a random model for each line of standard input.
 //!
-//! `lora SHAPE TOKENS SEQUENCES [bf16] [nf4]`: SHAPE is `smollm-135m` or `tinyllama-1.1b`; r 16 on seven projections, all tokens supervised, AdamW with clipping; `bf16` rounds the factors of products, `nf4` lets the base rest in 4 bits.
+//! `lora SHAPE TOKENS SEQUENCES [bf16] [nf4]`: SHAPE is `smollm-135m` or `tinyllama-1.1b`; r 16 on seven projections, all tokens supervised, `AdamW` with clipping; `bf16` rounds the factors of products, `nf4` lets the base rest in 4 bits.
 //! Prints a JSON line when it is ready, and one with the seconds and the loss after each step.
 
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
@@ -55,6 +55,7 @@ fn shape(name: &str) -> Option<Shape> {
 }
 
 /// A weight in f32, or at rest.
+#[expect(clippy::large_enum_variant, reason = "some two hundred of them")]
 enum Base {
     Tensor(Tensor<2>),
     Frozen(Arc<Frozen>),
@@ -90,7 +91,9 @@ impl Model {
         let mut matrix = |rows: usize, columns: usize, spread: f32| {
             seed += 1;
             let mut entries = values(rows * columns, seed);
-            entries.iter_mut().for_each(|v| *v *= spread);
+            for v in &mut entries {
+                *v *= spread;
+            }
             Tensor::<2>::from_data(TensorData::new(entries, [rows, columns]), device)
         };
         let embedding = matrix(shape.vocabulary, hidden, 0.03);
