@@ -1,6 +1,6 @@
 //! What is learnt beside the next token: one file an objective, each with its formula and source.
 //!
-//! All of them look at the states of one forward pass; [`Aims`] joins them to one loss.
+//! All of them look at the states of one forward pass; `Aims` joins them to one loss.
 //! They know of an item what its [`Hints`] say, and nothing of claims, teachers or files.
 
 mod aims;
