@@ -21,14 +21,13 @@ import os
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import sides
+
 PEERS = ["torch==2.15.0", "transformers==5.23.0", "sentence-transformers==6.2.0"]
 BATCH_SIZES = [16, 32, 64, 128]
 SENTENCES_A_TEXT = 5
@@ -36,7 +35,7 @@ SENTENCES_A_TEXT = 5
 
 def sentences(n):
     """The first half of one sentence of the repository's explanations, the second of another."""
-    path = ROOT / "datasets/climate-fever/explanations.jsonl"
+    path = sides.ROOT / "datasets/climate-fever/explanations.jsonl"
     texts = [json.loads(line)["explanation"] for line in path.read_text().splitlines()]
     all_words = [s.split() for text in texts for s in re.split(r"(?<=[.!?])\s+", text)]
     fitting = [words for words in all_words if 12 <= len(words) <= 22]
@@ -51,41 +50,6 @@ def sentences(n):
 def texts_of(sentences):
     each = range(0, len(sentences), SENTENCES_A_TEXT)
     return [" ".join(sentences[i : i + SENTENCES_A_TEXT]) for i in each]
-
-
-class Worker:
-    """A process that prints a JSON line when it is ready, and one for each line that it reads."""
-
-    def __init__(self, command, env):
-        self.process = subprocess.Popen(
-            command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.ready = self.read()
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.process.args[0]} ended before it answered")
-        return json.loads(line)
-
-    def round(self):
-        before = self.cpu_seconds()
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        answer = self.read()
-        return answer["seconds"], self.cpu_seconds() - before
-
-    def cpu_seconds(self):
-        try:
-            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        except OSError:
-            return 0.0
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def peer(folder, texts, task, threads):
@@ -136,25 +100,6 @@ def peer(folder, texts, task, threads):
         print(json.dumps({"seconds": time.perf_counter() - begun}), flush=True)
 
 
-def build():
-    """Our bench's path; the whole workspace, so that no crate is built with other features."""
-    command = ["cargo", "bench", "--workspace", "--bench", "encode", "--no-run"]
-    command += ["--message-format", "json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
-    found = [json.loads(line) for line in lines.stdout.splitlines()]
-    found = [m["executable"] for m in found if m.get("target", {}).get("name") == "encode"]
-    return [path for path in found if path][-1]
-
-
-def peer_python(folder):
-    python = folder / "bin/python"
-    if not python.exists():
-        print(f"installing {', '.join(PEERS)} into {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    return python
-
-
 def compare(task, texts, args, ours, python):
     threads = str(args.threads)
     env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
@@ -163,11 +108,12 @@ def compare(task, texts, args, ours, python):
         path = Path(folder) / "texts.json"
         path.write_text(json.dumps(texts))
         mode = ["states"] if task == "states" else []
-        our = Worker([ours, args.folder, path, *mode], env)
+        our = sides.Side([ours, args.folder, path, *mode], env)
         script = [python, __file__, args.folder, "--peer", path, task, "--threads", threads]
-        their = Worker([str(part) for part in script], env)
+        their = sides.Side(script, env)
         our.round(), their.round()
-        rounds = [(our.round(), their.round()) for _ in range(args.rounds)]
+        turns = [(our.round(), their.round()) for _ in range(args.rounds)]
+        rounds = [[(r["seconds"], r["cpu"]) for r in turn] for turn in turns]
         our.close(), their.close()
     n = len(texts)
     median = statistics.median
@@ -198,7 +144,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=10_000, help="sentences")
     parser.add_argument("--tasks", nargs="+", default=["sentences", "states"])
-    parser.add_argument("--venv", type=Path, default=ROOT / "benches/peers/.venv")
+    parser.add_argument("--venv", type=Path, default=sides.ROOT / "benches/peers/.venv")
     parser.add_argument("--peer-python", type=Path)
     parser.add_argument("--ours", help="our bench, where it is built already")
     parser.add_argument("--json", action="store_true")
@@ -207,8 +153,8 @@ def main():
     if args.peer:
         return peer(args.folder, *args.peer, args.threads)
 
-    ours = args.ours or build()
-    python = args.peer_python or peer_python(args.venv)
+    ours = args.ours or sides.build("encode")
+    python = args.peer_python or sides.peer_python(args.venv, PEERS)
     made = sentences(args.texts)
     for task in args.tasks:
         texts = made if task == "sentences" else texts_of(made)

@@ -15,39 +15,23 @@ Builds our side with cargo, and installs the peers into a virtual environment of
 """
 
 import argparse
-import glob
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import sides
+
 PEERS = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2", "trl==1.16.0"]
-SHAPE = dict(
-    hidden_size=576,
-    intermediate_size=1536,
-    num_hidden_layers=30,
-    num_attention_heads=9,
-    num_key_value_heads=3,
-    vocab_size=49152,
-    max_position_embeddings=2048,
-    tie_word_embeddings=True,
-    bos_token_id=1,
-    eos_token_id=2,
-    pad_token_id=0,
-)
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 BATCH = 8
 RATE = 1e-3
 
 
 def default_items():
-    path = ROOT / "datasets/climate-fever/explanations.jsonl"
+    path = sides.ROOT / "datasets/climate-fever/explanations.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     prompt = "Claim: {}\nExplain how the evidence bears on the claim.\nExplanation:"
     texts = [row["explanation"] for row in rows]
@@ -64,17 +48,11 @@ def default_items():
 
 def make_model(folder, layers):
     import peft
-    import torch
-    import transformers
 
-    torch.manual_seed(7)
-    shape = SHAPE | {"num_hidden_layers": layers}
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape))
-    model.save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        source = ROOT / "examples/quickstart/base" / name
-        (folder / name).write_bytes(source.read_bytes())
-    lora = peft.LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM")
+    model = sides.random_llama(folder, layers)
+    lora = peft.LoraConfig(
+        r=16, lora_alpha=32, target_modules=sides.PROJECTIONS, task_type="CAUSAL_LM"
+    )
     peft.get_peft_model(model, lora).save_pretrained(folder / "adapter")
 
 
@@ -135,65 +113,15 @@ def peer(folder, items, updates, dtype, grouping):
         print(json.dumps({"seconds": seconds, "losses": losses}), flush=True)
 
 
-class Side:
-    """A process that prints a JSON line when it is ready, and one for each line that it reads."""
-
-    def __init__(self, command, env):
-        command = [str(part) for part in command]
-        self.process = subprocess.Popen(
-            command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.ready = self.read()
-
-    def read(self):
-        line = self.process.stdout.readline()
-        while line and not line.startswith("{"):
-            line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.process.args[0]} ended before it answered")
-        return json.loads(line)
-
-    def round(self):
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def close(self):
-        """Ends the process; its peak memory in MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        self.process.stdin.close()
-        self.process.wait()
-        return int(peak.split()[1]) // 1024
-
-
-def build():
-    command = ["cargo", "bench", "--workspace", "--bench", "finetune", "--no-run"]
-    command += ["--message-format", "json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
-    found = [json.loads(line) for line in lines.stdout.splitlines()]
-    found = [m["executable"] for m in found if m.get("target", {}).get("name") == "finetune"]
-    return [path for path in found if path][-1]
-
-
-def peer_python(folder):
-    python = folder / "bin/python"
-    if not python.exists():
-        print(f"installing {', '.join(PEERS)} into {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    return python
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=Path, help="JSON lines with `prompt` and `completion`")
     parser.add_argument("--updates", type=int, default=12, help=f"of {BATCH} items each")
-    parser.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"])
+    parser.add_argument("--layers", type=int, default=sides.SMOLLM_135M["num_hidden_layers"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--best", nargs=2, metavar=("DTYPE", "GROUPING"), help="TRL's best, if known")
-    parser.add_argument("--venv", type=Path, default=ROOT / "benches/peers/.venv-trl")
+    parser.add_argument("--venv", type=Path, default=sides.ROOT / "benches/peers/.venv-trl")
     parser.add_argument("--peer-python", type=Path)
     parser.add_argument("--ours", help="our bench, where it is built already")
     parser.add_argument("--json", action="store_true")
@@ -205,13 +133,9 @@ def main():
     if args.peer:
         return peer(args.peer[0], args.peer[1], args.updates, *args.peer[2:])
 
-    ours = args.ours or build()
-    python = args.peer_python or peer_python(args.venv)
-    threads = str(args.threads)
-    env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-    env |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    allocators = glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4")
-    their_env = env | ({"LD_PRELOAD": allocators[0]} if allocators else {})
+    ours = args.ours or sides.build("finetune")
+    python = args.peer_python or sides.peer_python(args.venv, PEERS)
+    env, their_env = sides.environments(args.threads)
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
         layers = ["--layers", str(args.layers)]
@@ -232,15 +156,15 @@ def main():
                 "precision": precision,
                 "order": "given",
             }
-            return Side([ours, work, work / "adapter", items, json.dumps(options)], env)
+            return sides.Side([ours, work, work / "adapter", items, json.dumps(options)], env)
 
         def their(dtype, grouping):
             peer = ["--peer", work, items, dtype, grouping, "--updates", str(args.updates)]
-            return Side([python, __file__, *peer], their_env)
+            return sides.Side([python, __file__, *peer], their_env)
 
-        sides = our("f32"), their("f32", "none")
-        losses = [side.round()["losses"] for side in sides]
-        for side in sides:
+        both = our("f32"), their("f32", "none")
+        losses = [side.round()["losses"] for side in both]
+        for side in both:
             side.close()
         worst = max(abs(a - b) for a, b in zip(*losses, strict=True))
         ways = [(d, g) for d in ("f32", "bf16") for g in ("none", "length")]
@@ -251,9 +175,9 @@ def main():
             tried[" ".join(way)] = side.round()["seconds"]
             side.close()
         best = best or min(ways, key=lambda way: tried[" ".join(way)])
-        sides = our("fastest"), their(*best)
-        rounds = [[side.round()["seconds"] for side in sides] for _ in range(args.rounds)]
-        peaks = [side.close() for side in sides]
+        both = our("fastest"), their(*best)
+        rounds = [[side.round()["seconds"] for side in both] for _ in range(args.rounds)]
+        peaks = [side.close() for side in both]
     n = args.updates * BATCH
     ratios = [theirs / ours for ours, theirs in rounds]
     result = {
@@ -266,7 +190,7 @@ def main():
             "peak_mib": peaks[1],
             "best": " ".join(best),
             "tried_seconds": tried,
-            "tcmalloc": bool(allocators),
+            "tcmalloc": "LD_PRELOAD" in their_env,
         },
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],

@@ -13,19 +13,15 @@ Medians over the rounds, and peak memory of each process (VmHWM).
 """
 
 import argparse
-import glob
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import sides
+
 PEERS = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2"]
-TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 # Sequences of 256 tokens, and transformers' names for the shape.
 SHAPES = {
     "smollm-135m": (
@@ -56,46 +52,6 @@ SHAPES = {
 TOKENS = 256
 
 
-class Worker:
-    """A process that prints a JSON line when it is ready, and one for each line that it reads."""
-
-    def __init__(self, command, env):
-        command = [str(part) for part in command]
-        self.process = subprocess.Popen(
-            command, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.rounds = []
-        self.read()
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{self.process.args[0]} ended before it answered")
-        return json.loads(line)
-
-    def round(self, counts=True):
-        before = self.cpu_seconds()
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        answer = self.read() | {"cpu": self.cpu_seconds() - before}
-        if counts:
-            self.rounds.append(answer)
-
-    def cpu_seconds(self):
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-    def peak_bytes(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-    def close(self):
-        self.peak = self.peak_bytes()
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def peer(shape, dtype, threads):
     """The other side, run by the peers' Python."""
     import peft
@@ -107,7 +63,7 @@ def peer(shape, dtype, threads):
     sequences, settings = SHAPES[shape]
     config = transformers.LlamaConfig(**settings, attn_implementation="sdpa")
     model = transformers.LlamaForCausalLM(config)
-    lora = peft.LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM")
+    lora = peft.LoraConfig(r=16, lora_alpha=32, target_modules=sides.PROJECTIONS, task_type="CAUSAL_LM")
     model = peft.get_peft_model(model, lora).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -125,32 +81,13 @@ def peer(shape, dtype, threads):
         print(json.dumps({"seconds": seconds, "loss": loss.item()}), flush=True)
 
 
-def build():
-    """Our bench's path; the whole workspace, so that no crate is built with other features."""
-    command = ["cargo", "bench", "--workspace", "--bench", "lora", "--no-run"]
-    command += ["--message-format", "json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
-    found = [json.loads(line) for line in lines.stdout.splitlines()]
-    found = [m["executable"] for m in found if m.get("target", {}).get("name") == "lora"]
-    return [path for path in found if path][-1]
-
-
-def peer_python(folder):
-    python = folder / "bin/python"
-    if not python.exists():
-        print(f"installing {', '.join(PEERS)} into {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    return python
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="smollm-135m")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nf4", action="store_true")
-    parser.add_argument("--venv", type=Path, default=ROOT / "benches/peers/.venv")
+    parser.add_argument("--venv", type=Path, default=sides.ROOT / "benches/peers/.venv")
     parser.add_argument("--peer-python", type=Path)
     parser.add_argument("--ours", help="our bench, where it is built already")
     parser.add_argument("--json", action="store_true")
@@ -159,44 +96,38 @@ def main():
     if args.peer:
         return peer(args.shape, args.peer, args.threads)
 
-    ours = args.ours or build()
-    python = args.peer_python or peer_python(args.venv)
-    threads = str(args.threads)
-    env = os.environ | {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-    env |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    tcmalloc = sorted(glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4"))
-    if not tcmalloc:
-        print("libtcmalloc_minimal.so.4 is missing: the peer is slower for it", file=sys.stderr)
-    peer_env = env | ({"LD_PRELOAD": tcmalloc[0]} if tcmalloc else {})
+    ours = args.ours or sides.build("lora")
+    python = args.peer_python or sides.peer_python(args.venv, PEERS)
+    env, peer_env = sides.environments(args.threads)
 
     sequences = SHAPES[args.shape][0]
     our = [ours, args.shape, TOKENS, sequences]
-    their = [python, __file__, "--shape", args.shape, "--threads", threads]
-    sides = {
+    their = [python, __file__, "--shape", args.shape, "--threads", args.threads]
+    commands = {
         "ours f32": (our, env),
         "ours bf16": ([*our, "bf16"], env),
         "peer f32": ([*their, "--peer", "f32"], peer_env),
         "peer bf16": ([*their, "--peer", "bf16"], peer_env),
     }
     if args.nf4:
-        sides["ours nf4 f32"] = ([*our, "nf4"], env)
-        sides["ours nf4 bf16"] = ([*our, "nf4", "bf16"], env)
-    workers = {name: Worker(*how) for name, how in sides.items()}
+        commands["ours nf4 f32"] = ([*our, "nf4"], env)
+        commands["ours nf4 bf16"] = ([*our, "nf4", "bf16"], env)
+    workers = {name: sides.Side(*how) for name, how in commands.items()}
     for worker in workers.values():
-        worker.round(counts=False)
+        worker.round()
+    rounds = {name: [] for name in workers}
     for _ in range(args.rounds):
-        for worker in workers.values():
-            worker.round()
+        for name, worker in workers.items():
+            rounds[name].append(worker.round())
     tokens = sequences * TOKENS
     result = {"shape": args.shape, "tokens": tokens, "threads": args.threads}
     for name, worker in workers.items():
-        worker.close()
-        seconds = [r["seconds"] for r in worker.rounds]
+        seconds = [r["seconds"] for r in rounds[name]]
         result[name] = {
             "tokens_per_second": tokens / statistics.median(seconds),
             "seconds": seconds,
-            "cpu_seconds": statistics.median(r["cpu"] for r in worker.rounds),
-            "peak_bytes": worker.peak,
+            "cpu_seconds": statistics.median(r["cpu"] for r in rounds[name]),
+            "peak_bytes": worker.close() << 20,
         }
 
     def best(side):
