@@ -76,6 +76,9 @@ pub(crate) struct RunArgs {
     /// The run directory, instead of the config's `out`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// What the student computes on: cpu, gpu or auto, instead of the config's `student.device`
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
     /// Do finished stages again whose options or inputs have changed, and replace their results
     #[arg(long)]
     pub(crate) redo: bool,

@@ -4,6 +4,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use stillhouse_hub::HubOptions;
+use stillhouse_student::device;
 
 /// Each thing looked at, and what was found.
 pub fn doctor(hub: &HubOptions) -> Vec<(&'static str, String)> {
@@ -25,11 +26,21 @@ pub fn doctor(hub: &HubOptions) -> Vec<(&'static str, String)> {
         ),
         ("instructions", cpu.present().collect::<Vec<_>>().join(" ")),
         ("kernels", cpu.kernel_path().to_owned()),
-        ("devices", "cpu".to_owned()),
+        ("devices", devices()),
         ("cache", hub.cache_folder.display().to_string()),
         ("encoder", found),
         ("hub", reach(hub)),
     ]
+}
+
+/// What a student can be put on.
+fn devices() -> String {
+    let found = device::found().join(", ");
+    if device::has_gpus() {
+        found
+    } else {
+        format!("{found} (built without the feature `wgpu`, which brings GPUs)")
+    }
 }
 
 /// Whether the hub's end point answers.

@@ -177,9 +177,10 @@ impl<'a> Job<'a> {
     /// The model whose likelihoods select: another one, or the student before any training.
     pub(crate) fn scorer(&self, examples: &[Example], observe: &mut Observer<'_>) -> Result<Model> {
         match &self.config.select.scorer {
-            Some(name) => Ok(Model::load(
-                &self.find(&self.scorer, name, observe)?.folder,
-            )?),
+            Some(name) => {
+                let folder = &self.find(&self.scorer, name, observe)?.folder;
+                Ok(Model::load(folder)?.on(&self.config.student.place()?))
+            }
             None => self.untrained(examples, observe),
         }
     }
@@ -216,7 +217,7 @@ impl<'a> Job<'a> {
         if let Some(folder) = self.adapter() {
             model = model.with_adapter(&folder)?;
         }
-        Ok(model)
+        Ok(model.on(&self.config.student.place()?))
     }
 
     /// Where a file of the run directory is.

@@ -11,10 +11,12 @@ use stillhouse_student::memory::{Memory, Size};
 use crate::error::Result;
 use crate::job::Job;
 
-/// What the training will take; a student that starts from nothing is too small to ask.
+/// What the training will take; a student that starts from nothing is too small to ask, and what a
+/// GPU's memory holds is not known.
 pub(crate) fn estimate(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<Option<Memory>> {
     let student = &job.config.student;
     match student.init {
+        _ if !student.place()?.is_cpu() => Ok(None),
         Init::Random => Ok(None),
         Init::Pretrained => {
             let folder = &job.base(observe)?.folder;
@@ -27,7 +29,7 @@ pub(crate) fn estimate(job: &Job<'_>, observe: &mut Observer<'_>) -> Result<Opti
 /// The same without fetching anything: `None` where the model is not on this machine.
 pub(crate) fn estimate_at_hand(job: &Job<'_>) -> Result<Option<Memory>> {
     let student = &job.config.student;
-    if student.init == Init::Random {
+    if student.init == Init::Random || !student.place()?.is_cpu() {
         return Ok(None);
     }
     let mut folder = job.given.locate(Path::new(&student.model));

@@ -82,7 +82,7 @@ pub fn run(
 ) -> Result<Summary> {
     let stages = wanted(request)?;
     let job = Job::new(config, world)?;
-    let mut run = Run::open(&config.run.out, &identity(config), request.redo)?;
+    let mut run = Run::open(&config.run.out, &identity(config)?, request.redo)?;
     let (mut log, _) = Log::open::<serde_json::Value>(&run.path("events.jsonl"))?;
     let mut unwritten = None;
     let mut tell = |event: Event| {
@@ -213,7 +213,7 @@ pub fn plan(config: &Config, request: Request, world: &World<'_>) -> Result<Plan
             teacher,
         });
     }
-    let run = Run::open(&out, &identity(config), request.redo)?;
+    let run = Run::open(&out, &identity(config)?, request.redo)?;
     let mut begins = false;
     for (stage, inputs, _) in wanted(request)? {
         // What follows a stage that runs depends on its results.
@@ -261,11 +261,12 @@ fn wanted(request: Request) -> Result<impl Iterator<Item = (Stage, MakeInputs, W
         .filter(move |(stage, ..)| (from..=to).contains(stage)))
 }
 
-fn identity(config: &Config) -> Identity {
-    Identity {
+/// Opens the student's device, so that one that is not there is known before anything is done.
+fn identity(config: &Config) -> Result<Identity> {
+    Ok(Identity {
         version: env!("CARGO_PKG_VERSION").into(),
         config: serde_json::to_value(&config.run).expect("a config of plain values is JSON"),
         seed: config.run.seed,
-        device: "cpu".into(),
-    }
+        device: config.run.student.place()?.name().into(),
+    })
 }

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use stillhouse_core::random::Random;
 
+use crate::device::host;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::parameter::{Lora, Parameter, Value, device};
+use crate::parameter::{Lora, Parameter, Value};
 use crate::weights::Array;
 
 pub(crate) use peft::{load, save};
@@ -148,6 +149,7 @@ fn add(
     chosen: &[String],
     mut values: impl FnMut(&str, [usize; 2]) -> Vec<f32>,
 ) {
+    let device = network.device();
     let mut parameters = std::mem::take(network.parameters_mut());
     for linear in network.linears_mut() {
         let path = parameters[linear.weight].path().to_owned();
@@ -165,7 +167,7 @@ fn add(
             };
             parameters.push(Parameter {
                 name,
-                value: Value::new(array, &device()),
+                value: Value::new(array, &device),
                 is_trained: true,
             });
             parameters.len() - 1
@@ -184,16 +186,18 @@ fn add(
 pub(crate) fn merge(network: &Network) -> Network {
     let (mut merged, branches) = take_off(network);
     for (weight, lora) in branches {
-        merged.parameters_mut()[weight].value = Value::Matrix(folded(network, weight, lora));
+        let folded = folded(network, weight, lora).to_device(&network.device());
+        merged.parameters_mut()[weight].value = Value::Matrix(folded);
     }
     merged
 }
 
-/// `W + scale B A` of one projection; a weight at rest is written out first.
+/// `W + scale B A` of one projection, on the processor: the same wherever the network is. A weight at rest is written out first.
 pub(crate) fn folded(network: &Network, weight: usize, lora: Lora) -> Tensor<2> {
+    let host = host();
     let matrix = |at: usize| {
         let weight = network.parameters()[at].weight();
-        weight.to_tensor(&device()).inner()
+        weight.to_tensor(&host).inner().to_device(&host)
     };
     matrix(weight) + matrix(lora.b).matmul(matrix(lora.a)) * lora.scale
 }

@@ -15,7 +15,7 @@ use crate::objective::Lesson;
 use crate::ops::Moments;
 use crate::optimizer::{Optimizer, State, trained};
 use crate::options::TrainOptions;
-use crate::parameter::{Parameter, Value, device};
+use crate::parameter::{Parameter, Value};
 use crate::weights::{self, Array};
 
 const VERSION: u32 = 2;
@@ -188,8 +188,9 @@ pub(crate) fn load(
         .iter_mut()
         .filter(|p| p.is_trained)
         .map(|parameter| {
-            parameter.value = Value::new(next(), &device()).tracked(true);
-            moments(Value::new(next(), &device()), Value::new(next(), &device()))
+            let device = parameter.value.device();
+            parameter.value = Value::new(next(), &device).tracked(true);
+            moments(Value::new(next(), &device), Value::new(next(), &device))
         });
     optimizer.states = states.collect();
     let best = match manifest.best {
@@ -199,7 +200,8 @@ pub(crate) fn load(
                 .collect();
             let values = read(&folder.join(best.file), &plan)?
                 .into_iter()
-                .map(|array| Value::new(array, &device()));
+                .zip(trained(parameters))
+                .map(|(array, parameter)| Value::new(array, &parameter.value.device()));
             Some(Best {
                 step: best.step,
                 loss: best.loss.into(),
@@ -264,9 +266,13 @@ pub(crate) fn fingerprint<'a>(
                 let corner = tensor.clone().slice([0..rows, 0..columns]);
                 corner.into_data().iter().collect()
             }
+            // The same corner, since on a GPU the same weights are a matrix.
             Value::Frozen(frozen) => {
-                let n = frozen.shape()[1];
-                frozen.rows(0..1)[..n.min(64)].to_vec()
+                let [n_rows, n] = frozen.shape();
+                let rows = frozen.rows(0..n_rows.min(8));
+                rows.chunks_exact(n)
+                    .flat_map(|row| row[..n.min(8)].to_vec())
+                    .collect()
             }
         };
         bytes.extend(few.into_iter().flat_map(f32::to_le_bytes));

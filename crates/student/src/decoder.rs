@@ -10,8 +10,9 @@ use burn::tensor::Tensor;
 use stillhouse_core::random::Random;
 
 use crate::config::{Config, Mlp, NormKind};
+use crate::device::host;
 use crate::ops::{self, Attention, Head, Heads, KvCache, Layout, Rope};
-use crate::parameter::{self, Linear, Parameter, Plan, Planned, Product, Value, device};
+use crate::parameter::{self, Linear, Parameter, Plan, Planned, Product, Value};
 use crate::rotary::{self, Tables};
 use crate::weights::Array;
 
@@ -189,7 +190,7 @@ impl Decoder {
                     _ => (0..n).map(|_| (random.normal() * spread) as f32).collect(),
                 };
                 let shape = shape.clone();
-                let value = Value::new(Array { shape, values }, &device());
+                let value = Value::new(Array { shape, values }, &host());
                 (name.clone(), value)
             };
             Ok::<_, std::convert::Infallible>(plan.iter().map(draw).collect())

@@ -17,6 +17,7 @@ pub mod config;
 pub mod count;
 pub mod cpu;
 mod decoder;
+pub mod device;
 pub mod encoder;
 pub mod error;
 pub mod generate;
@@ -46,6 +47,7 @@ pub mod weights;
 
 pub use again::AgainOptions;
 pub use batch::{Item, Order};
+pub use device::{Device, Place};
 pub use error::{Error, Result};
 pub use generate::GenerateOptions;
 pub use interface::Interface;
@@ -74,6 +76,10 @@ pub struct StudentOptions {
     pub adapter: Option<PathBuf>,
     /// Start from the model's weights ("pretrained") or from nothing ("random").
     pub init: Init,
+    /// What it computes on, here and now: the processor ("cpu"), a GPU ("gpu"; needs a program built
+    /// with the cargo feature `wgpu`), or a real GPU where there is one ("auto"). A GPU holds
+    /// all weights in f32. No stage is done again because of it.
+    pub device: Device,
     /// The shape of a student that starts from nothing.
     pub architecture: ArchitectureOptions,
     /// Longest sequence in tokens, where less than the model takes is wanted.
@@ -86,12 +92,22 @@ pub struct StudentOptions {
     pub again: AgainOptions,
 }
 
+impl StudentOptions {
+    /// Opens the device, and complains of what is wanted and cannot be had there.
+    pub fn place(&self) -> Result<Place> {
+        let place = self.device.open()?;
+        self.train.precision.on(place.tensors())?;
+        Ok(place)
+    }
+}
+
 impl Default for StudentOptions {
     fn default() -> Self {
         Self {
             model: "examples/quickstart/base".to_owned(),
             adapter: None,
             init: Init::default(),
+            device: Device::default(),
             architecture: ArchitectureOptions::default(),
             context_tokens: None,
             train: TrainOptions::default(),

@@ -12,6 +12,7 @@ use crate::adapter::{self, LoraOptions};
 use crate::batch::Reading;
 use crate::config::Config;
 use crate::decoder::Decoder;
+use crate::device::Place;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::network::Network;
@@ -148,6 +149,13 @@ impl Model {
             tokenizer,
             source: "random".to_owned(),
         })
+    }
+
+    /// Brings the model to a device, with its adapter; there, weights at rest are written out in f32.
+    #[must_use]
+    pub fn on(mut self, place: &Place) -> Self {
+        self.network.move_to(place.tensors());
+        self
     }
 
     /// Puts a PEFT adapter beside the weights.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::batch::{Packed, Reading};
 use crate::config::Config;
@@ -113,6 +113,21 @@ impl Network {
         match self {
             Self::Decoder(decoder) => decoder.limit_context(tokens),
             Self::EncoderDecoder(network) => network.limit_context(tokens),
+        }
+    }
+
+    /// Where the parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.head().weight.device().inner()
+    }
+
+    /// Brings the parameters to a device, one by one.
+    pub(crate) fn move_to(&mut self, device: &Device) {
+        if self.device() == *device {
+            return;
+        }
+        for parameter in self.parameters_mut() {
+            parameter.value = parameter.value.on(device);
         }
     }
 

@@ -117,15 +117,15 @@ impl Gradient {
 
     /// The sum of squares of each tensor's gradient, where one arrived.
     pub(crate) fn squared_norms(&self) -> Vec<Option<f64>> {
-        let norm = |value: &Value| match value {
-            Value::Vector(tensor) => ops::squared_norm(tensor),
-            Value::Matrix(tensor) => ops::squared_norm(tensor),
-            Value::Frozen(_) => 0.0,
+        let row = |value: &Value| match value {
+            Value::Vector(tensor) => tensor.clone(),
+            Value::Matrix(tensor) => tensor.clone().flatten(0, 1),
+            Value::Frozen(_) => unreachable!("what rests has no gradient"),
         };
-        self.0
-            .iter()
-            .map(|value| value.as_ref().map(norm))
-            .collect()
+        let rows = self.0.iter().flatten().map(row);
+        let mut norms = ops::squared_norms(rows.collect()).into_iter();
+        let of = |value: &Option<Value>| value.is_some().then(|| norms.next()).flatten();
+        self.0.iter().map(of).collect()
     }
 
     #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::LoraOptions;
 use crate::batch::{LossOn, Order};
+use crate::device::is_host;
 use crate::error::{Error, Result};
 use crate::objective::Objectives;
 use crate::ops::{self, AtRest};
@@ -52,20 +54,16 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The word for what it means on this processor.
-    pub(crate) fn name_here(self) -> &'static str {
-        match self.here() {
-            ops::Precision::F32 => "f32",
-            ops::Precision::Bf16 => "bf16",
-        }
-    }
-
-    /// What it means on this processor.
-    pub(crate) fn here(self) -> ops::Precision {
-        match self {
-            Self::Fastest => ops::fastest_precision(),
-            Self::F32 => ops::Precision::F32,
-            Self::Bf16 => ops::Precision::Bf16,
+    /// What it means on a device; complains of bf16 where that is not the processor.
+    pub(crate) fn on(self, device: &Device) -> Result<ops::Precision> {
+        match (self, is_host(device)) {
+            (Self::F32, _) | (Self::Fastest, false) => Ok(ops::Precision::F32),
+            (Self::Fastest, true) => Ok(ops::fastest_precision()),
+            (Self::Bf16, true) => Ok(ops::Precision::Bf16),
+            (Self::Bf16, false) => Err(Error::option(
+                "student.train.precision",
+                "\"bf16\" is the processor's alone; on a GPU set \"fastest\" or \"f32\"",
+            )),
         }
     }
 }

@@ -9,14 +9,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
+use crate::device::host;
 use crate::error::Result;
 use crate::ops::{self, AtRest, Branch, Dropout, Freezing, Frozen, Weight};
 use crate::weights::{self, Array, Source};
-
-/// The device that models live on.
-pub(crate) fn device() -> Device {
-    Device::flex()
-}
 
 /// One named tensor.
 #[derive(Clone, Debug)]
@@ -100,6 +96,20 @@ impl Value {
                 values: frozen.rows(0..frozen.shape()[0]),
             },
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn device(&self) -> Device {
+        match self {
+            Self::Vector(tensor) => tensor.device().inner(),
+            Self::Matrix(tensor) => tensor.device().inner(),
+            Self::Frozen(_) => host(),
+        }
+    }
+
+    /// On another device; a weight at rest is written out there.
+    pub(crate) fn on(&self, device: &Device) -> Self {
+        Self::new(self.to_array(), device)
     }
 
     pub(crate) fn shape(&self) -> Vec<usize> {
@@ -206,7 +216,7 @@ pub(crate) fn load(
                 source.read(|portion| freezing.push(portion))?;
                 Value::Frozen(Arc::new(freezing.finish()))
             }
-            _ => Value::new(source.array()?, &device()),
+            _ => Value::new(source.array()?, &host()),
         };
         Ok((planned.name.clone(), value))
     };

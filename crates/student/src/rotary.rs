@@ -105,7 +105,7 @@ fn part_of(layout: &Layout, sequences: &[usize]) -> Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameter::device;
+    use crate::device::host;
 
     #[test]
     fn sequences_of_both_lengths_are_each_turned_as_if_alone() {
@@ -116,7 +116,7 @@ mod tests {
             longer: Some((4, Rope::new(&[2.0], 8))),
         };
         let rows: Vec<f32> = (0..9u8).map(f32::from).collect();
-        let rows = Tensor::<1>::from_data(&rows[..], &device()).unsqueeze_dim::<2>(1);
+        let rows = Tensor::<1>::from_data(&rows[..], &host()).unsqueeze_dim::<2>(1);
         let mut asked = Vec::new();
         let found = tables.attend(
             &lengths(&layout),

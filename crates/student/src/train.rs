@@ -125,6 +125,8 @@ struct Training<'a> {
     data: &'a Data,
     options: &'a TrainOptions,
     seed: u64,
+    /// Of products with weights in a step.
+    precision: ops::Precision,
     folder: &'a Path,
     log: Log,
     fingerprint: String,
@@ -239,6 +241,7 @@ impl<'a> Training<'a> {
             recompute: options.recompute,
         };
         Ok(Self {
+            precision: options.precision.on(&model.network.device())?,
             model,
             aims,
             judge: None,
@@ -308,7 +311,7 @@ impl<'a> Training<'a> {
         let dropout = self.dropout(step);
         let shares = options.share_prompts && dropout.is_none();
         let passes = Pass::pack(self.units_of(step), most, shares, &options.objectives);
-        let outcome = ops::with_precision(options.precision.here(), || {
+        let outcome = ops::with_precision(self.precision, || {
             self.aims
                 .loss_and_gradient(&self.model.network, &passes, dropout)
         });
@@ -588,7 +591,7 @@ impl<'a> Training<'a> {
             validation_loss,
             first_validation_loss,
             validation_cec,
-            precision: self.options.precision.name_here(),
+            precision: self.precision_name(),
         })
     }
 }

@@ -15,7 +15,12 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Carries a config file out.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let mut config = Config::load(&args.config, &args.set)?;
+    let device = args
+        .device
+        .iter()
+        .map(|d| format!("student.device=\"{d}\""));
+    let sets: Vec<String> = args.set.iter().cloned().chain(device).collect();
+    let mut config = Config::load(&args.config, &sets)?;
     if let Some(out) = &args.out {
         config.run.out.clone_from(out);
     }

@@ -9,6 +9,7 @@ mod ablate;
 mod bad_input;
 mod common;
 mod data;
+mod device;
 mod evaluate;
 mod face;
 mod score;

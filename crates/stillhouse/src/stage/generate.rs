@@ -109,7 +109,10 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         .map(|p| p.evidence_dropped)
         .sum();
     let mut outputs = Outputs::of(["predictions.jsonl"]);
-    outputs.facts = json!({ "evidence_dropped": dropped });
+    outputs.facts = json!({
+        "evidence_dropped": dropped,
+        "device": job.config.student.place()?.name(),
+    });
     if n_samples > 0 {
         let mut samples = of(&|system| system.parse::<usize>().is_ok());
         let place = |p: &Prediction| examples.iter().position(|e| e.id == p.id);
@@ -191,7 +194,7 @@ pub(crate) fn trained(job: &Job<'_>, base: &Model) -> Result<Model> {
     match job.config.student.train.method {
         Method::Lora => Ok(base.clone().without_adapter().with_adapter(&folder)?),
         Method::Full => {
-            let mut model = Model::load(&folder)?;
+            let mut model = Model::load(&folder)?.on(&job.config.student.place()?);
             model.limit_context(base.context_tokens());
             Ok(model)
         }

@@ -196,6 +196,10 @@ fn facts(
             format!("{}, best at {}", number("/steps"), number("/best_step")),
         ),
         (
+            "trained on".to_owned(),
+            number("/device").as_str().unwrap_or("cpu").to_owned(),
+        ),
+        (
             "products in".to_owned(),
             number("/precision").as_str().unwrap_or("f32").to_owned(),
         ),

@@ -44,9 +44,13 @@ pub(crate) fn inputs(job: &Job<'_>, run: &Run, observe: &mut Observer<'_>) -> Re
         files.push(("encoder".into(), found));
     }
     let mut student = options(&job.config.student);
-    if let (Value::Object(table), false) = (&mut student, is_judged) {
-        table.remove("generate");
-        table.remove("again");
+    if let Value::Object(table) = &mut student {
+        // Where it is trained is no part of what is trained.
+        table.remove("device");
+        if !is_judged {
+            table.remove("generate");
+            table.remove("again");
+        }
     }
     let cosine = is_judged.then_some(job.config.evaluate.cosine);
     Ok(Inputs {
@@ -122,6 +126,7 @@ pub(crate) fn work(job: &Job<'_>, folder: &Path, observe: &mut Observer<'_>) -> 
         "validation_loss": trained.validation_loss,
         "validation_cec": trained.validation_cec,
         "general_perplexity": { "before": perplexity_before, "after": perplexity_after },
+        "device": job.config.student.place()?.name(),
         "precision": trained.precision,
         "items": { "train": lessons.train.items.len(), "validation": lessons.validation.items.len() },
         "memory": memory::estimate(job, observe)?,

@@ -13,9 +13,10 @@ use stillhouse_core::fs;
 
 use super::{Aims, Hints, Objectives, Part, Pass, TeacherToken, projection, units};
 use crate::batch::{Item, LossOn};
+use crate::device::{self, Place};
 use crate::model::Model;
 use crate::optimizer::trained;
-use crate::parameter::{Value, device};
+use crate::parameter::Value;
 use crate::weights::{self, Array};
 
 #[derive(Deserialize)]
@@ -118,16 +119,28 @@ fn every_objective_agrees_with_pytorch() {
     let cases: BTreeMap<String, Case> = fs::read_json(&folder.join("golden.json")).unwrap();
     let (tensors, _) = weights::load_file(&folder.join("golden.safetensors")).unwrap();
     for (name, case) in cases {
-        // All in one pass, and each unit in a pass of its own.
-        check(&name, &case, &tensors, usize::MAX, false);
-        check(&name, &case, &tensors, 1, false);
-        check(&name, &case, &tensors, usize::MAX, true);
+        for place in device::all() {
+            // All in one pass, and each unit in a pass of its own.
+            check(&name, &case, &tensors, usize::MAX, false, &place);
+            check(&name, &case, &tensors, 1, false, &place);
+            check(&name, &case, &tensors, usize::MAX, true, &place);
+        }
     }
 }
 
-fn check(name: &str, case: &Case, tensors: &BTreeMap<String, Array>, most: usize, recompute: bool) {
-    let what = format!("{name}, at most {most} tokens, recompute {recompute}");
-    let mut model = student();
+fn check(
+    name: &str,
+    case: &Case,
+    tensors: &BTreeMap<String, Array>,
+    most: usize,
+    recompute: bool,
+    place: &Place,
+) {
+    let what = format!(
+        "{name}, at most {most} tokens, recompute {recompute}, {}",
+        place.name()
+    );
+    let mut model = student().on(place);
     let objectives = &case.objectives;
     let items: Vec<Item> = case.items.iter().cloned().map(Item::from).collect();
     let hints: Vec<Hints> = case.hints.iter().cloned().map(Hints::from).collect();
@@ -136,14 +149,15 @@ fn check(name: &str, case: &Case, tensors: &BTreeMap<String, Array>, most: usize
     let mut at = None;
     if objectives.semantic.is_some() {
         let mut matrix = projection(6, 16, 1);
-        matrix.value = Value::new(tensors["projection"].clone(), &device());
+        matrix.value = Value::new(tensors["projection"].clone(), place.tensors());
         at = Some(model.network.parameters().len());
         model.network.parameters_mut().push(matrix);
     }
-    let teacher = objectives
-        .teacher
-        .as_ref()
-        .map(|_| Model::load(&fixtures().join("decoders/untied")).unwrap());
+    let teacher = objectives.teacher.as_ref().map(|_| {
+        Model::load(&fixtures().join("decoders/untied"))
+            .unwrap()
+            .on(place)
+    });
     let aims = Aims {
         objectives,
         teacher,

@@ -7,9 +7,10 @@ use burn::tensor::{Tensor, TensorData};
 use stillhouse_core::random::Random;
 
 use super::aims::Pass;
+use crate::device::host;
 use crate::model::Model;
 use crate::options::TrainOptions;
-use crate::parameter::{Parameter, Value, device};
+use crate::parameter::{Parameter, Value};
 use crate::weights::Array;
 
 /// The name of W in checkpoints and complaints.
@@ -26,7 +27,7 @@ pub(crate) fn projection(embedding: usize, hidden: usize, seed: u64) -> Paramete
     };
     Parameter {
         name: NAME.to_owned(),
-        value: Value::new(array, &device()),
+        value: Value::new(array, &host()),
         is_trained: true,
     }
 }
@@ -40,8 +41,10 @@ pub(crate) fn add_projection(
 ) -> Option<usize> {
     options.objectives.semantic?;
     let hidden = model.network.head().weight.dims()[1];
+    let mut matrix = projection(embedding, hidden, seed);
+    matrix.value = matrix.value.on(&model.network.device());
     let parameters = model.network.parameters_mut();
-    parameters.push(projection(embedding, hidden, seed));
+    parameters.push(matrix);
     Some(parameters.len() - 1)
 }
 

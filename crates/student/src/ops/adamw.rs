@@ -133,3 +133,12 @@ pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
     }
     adamw::squared_norm(entries(&storage(grad.clone())))
 }
+
+/// The same of several gradients, each as one row; they come from their device all at once.
+#[must_use]
+pub fn squared_norms(grads: Vec<Tensor<1>>) -> Vec<f64> {
+    match grads.first() {
+        Some(first) if !is_cpu(first) => composed::squared_norms(grads),
+        _ => grads.iter().map(squared_norm).collect(),
+    }
+}

@@ -3,12 +3,19 @@
 //! This is the specification that the fused operations are tested against, and the path that devices other than the CPU take.
 //! The functions have the names, arguments and results of those in [`ops`](super), where each is described.
 
-use burn::tensor::{Int, Tensor, TensorData, activation};
+mod portions;
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use super::{
-    Activation, AdamwStep, Attention, Branch, Divergence, Head, Known, Layout, Loss, Moments,
-    Pairs, RelativeBias, Rope, Scored, States, Weight,
+    Activation, AdamwStep, Attention, Branch, Divergence, Head, Heads, Known, Layout, Loss,
+    Moments, Pairs, RelativeBias, Rope, Scored, States, Weight,
 };
+
+/// The score of what a query does not see: far below every other, and finite, since shaders may take infinities for anything.
+const HIDDEN: f32 = -1e30;
 
 /// See [`linear`](super::linear()).
 #[must_use]
@@ -56,7 +63,6 @@ pub fn layer_norm(x: Tensor<2>, weight: &Tensor<1>, bias: &Tensor<1>, epsilon: f
 
 /// See [`attention`](super::attention()).
 #[must_use]
-#[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,
@@ -65,38 +71,44 @@ pub fn attention(
     layout: &Layout,
     how: &Attention,
 ) -> Tensor<2> {
+    let Heads {
+        heads, kv_heads, ..
+    } = how.heads;
+    let turns = turns(rope, layout, &q.device());
+    // [rows, heads * size] -> [heads, rows, size]
+    let split = |x: Tensor<2>, heads| {
+        let rows = x.dims()[0];
+        x.reshape([rows, heads, how.heads.head_size])
+            .swap_dims(0, 1)
+    };
+    let q = rotate(&split(q, heads), &turns);
+    let k = rotate(&split(k, kv_heads), &turns);
+    let v = split(v, kv_heads);
     let sequences = (0..layout.n_sequences()).filter(|&index| !layout.sequence(index).is_empty());
     let outputs = sequences.map(|index| {
-        let own = |x: &Tensor<2>| x.clone().slice([layout.sequence(index)]);
-        let seen = |x: &Tensor<2>| {
+        let some = |x: &Tensor<3>, rows: Range<usize>| x.clone().narrow(1, rows.start, rows.len());
+        let seen = |x: &Tensor<3>| {
             let parts = layout.chain(index).into_iter().map(|i| layout.sequence(i));
             let parts = parts.filter(|rows| !rows.is_empty());
-            Tensor::cat(parts.map(|rows| x.clone().slice([rows])).collect(), 0)
+            Tensor::cat(parts.map(|rows| some(x, rows)).collect(), 1)
         };
-        attend_one(own(&q), seen(&k), seen(&v), rope, how)
+        attend_one(some(&q, layout.sequence(index)), seen(&k), seen(&v), how)
     });
     Tensor::cat(outputs.collect(), 0)
 }
 
-/// Causal attention of the last rows of one sequence to all of it.
-fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Attention) -> Tensor<2> {
-    let (time, width, shape) = (q.dims()[0], k.dims()[0], how.heads);
+/// Causal attention of the last rows of one sequence, `q [heads, time, size]`, to all of it.
+fn attend_one(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, how: &Attention) -> Tensor<2> {
+    let (time, width, shape) = (q.dims()[1], k.dims()[1], how.heads);
     let before = width - time;
     let (kv_heads, size) = (shape.kv_heads, shape.head_size);
     let group = shape.heads / kv_heads;
-    // [rows, heads * size] -> [heads, rows, size]
-    let split = |x: Tensor<2>, heads| {
-        let rows = x.dims()[0];
-        x.reshape([rows, heads, size]).swap_dims(0, 1)
-    };
     let shared = |x: Tensor<3>| -> Tensor<3> {
         x.unsqueeze_dim::<4>(1)
             .expand([kv_heads, group, width, size])
             .reshape([shape.heads, width, size])
     };
-    let q = rotate(&split(q, shape.heads), before, rope);
-    let k = shared(rotate(&split(k, kv_heads), 0, rope));
-    let v = shared(split(v, kv_heads));
+    let (k, v) = (shared(k), shared(v));
     let ones = Tensor::<2, Int>::ones([time, width], &q.device());
     let last = i64::try_from(before).expect("fewer tokens than that");
     let mut hidden = ones.clone().triu(1 + last).bool();
@@ -108,26 +120,33 @@ fn attend_one(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, rope: &Rope, how: &Atten
     if let Some(cap) = how.soft_cap {
         scores = (scores / cap).tanh() * cap;
     }
-    let scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
+    let scores = scores.mask_fill(hidden.unsqueeze(), HIDDEN);
     let mixed = activation::softmax(scores, 2).matmul(v);
     mixed.swap_dims(0, 1).reshape([time, shape.query_size()])
 }
 
-/// Rotates each row of `[heads, time, size]` by the angles of its position, the first row's being `first`.
-fn rotate(x: &Tensor<3>, first: usize, rope: &Rope) -> Tensor<3> {
-    let [heads, time, size] = x.dims();
+/// The cosines and sines of the positions of all rows, each `[1, rows, half]`.
+fn turns(rope: &Rope, layout: &Layout, device: &Device) -> [Tensor<3>; 2] {
     let half = rope.half();
-    let table = |values: &[f32]| {
-        let rows = values[first * half..(first + time) * half].to_vec();
-        let data = TensorData::new(rows, [1, time, half]);
-        Tensor::<3>::from_data(data, &x.device())
-    };
-    let (cos, sin) = (table(rope.cos()), table(rope.sin()));
-    let part = |features| x.clone().slice([0..heads, 0..time, features]);
+    let positions = layout.positions();
+    [rope.cos(), rope.sin()].map(|table| {
+        let rows = positions.iter().map(|at| &table[at * half..][..half]);
+        let data = TensorData::new(
+            rows.collect::<Vec<_>>().concat(),
+            [1, positions.len(), half],
+        );
+        Tensor::from_data(data, device)
+    })
+}
+
+/// Rotates each row of `[heads, rows, size]` by the angles of its position.
+fn rotate(x: &Tensor<3>, [cos, sin]: &[Tensor<3>; 2]) -> Tensor<3> {
+    let (size, half) = (x.dims()[2], cos.dims()[2]);
+    let part = |features: Range<usize>| x.clone().narrow(2, features.start, features.len());
     let (low, high) = (part(0..half), part(half..2 * half));
     let mut parts = vec![
         low.clone() * cos.clone() - high.clone() * sin.clone(),
-        high * cos + low * sin,
+        high * cos.clone() + low * sin.clone(),
     ];
     if 2 * half < size {
         parts.push(part(2 * half..size));
@@ -182,12 +201,19 @@ pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights:
     if rows.is_empty() {
         return Loss::nothing(x);
     }
-    let chosen: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
-    let total: f32 = chosen.iter().sum();
-    let likelihood = target_log_probability(x.clone(), head, targets, &rows);
-    let chosen = Tensor::<1>::from_data(chosen.as_slice(), &x.device());
+    let total: f32 = rows.iter().map(|&row| weights[row]).sum();
+    let value = portions::sum(x, head, &rows, portions::LOGITS, |x, head, rows| {
+        let device = x.device();
+        let wanted = rows.iter().filter_map(|&row| targets[row]);
+        let wanted = index(wanted.map(|id| id as usize), &device);
+        let likelihood = activation::log_softmax(head_logits(x, head), 1)
+            .gather(1, wanted.unsqueeze_dim(1))
+            .squeeze_dim::<1>(1);
+        let weights: Vec<f32> = rows.iter().map(|&row| weights[row]).collect();
+        (likelihood * Tensor::<1>::from_data(weights.as_slice(), &device)).sum()
+    });
     Loss {
-        value: (likelihood * chosen).sum().neg() / total.max(f32::MIN_POSITIVE),
+        value: value.neg() / total.max(f32::MIN_POSITIVE),
         n_supervised: rows.len(),
         total_weight: total,
     }
@@ -196,9 +222,14 @@ pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights:
 /// See [`head_scores`](super::head_scores()).
 #[must_use]
 pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
-    if targets.is_empty() {
-        return Vec::new();
-    }
+    let at_once = (portions::LOGITS / head.weight.dims()[0]).max(1);
+    let portions = targets.chunks(at_once);
+    portions
+        .flat_map(|targets| scores(x.clone(), head, targets))
+        .collect()
+}
+
+fn scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
     let bias = head.bias.map(|bias| bias.clone().inner());
     let head = Head {
         weight: &head.weight.clone().inner(),
@@ -226,24 +257,6 @@ pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Ve
         .zip(ranks.iter::<u32>())
         .map(scored)
         .collect()
-}
-
-/// The log-probability of the target at each of `rows`, all of which have one.
-fn target_log_probability(
-    x: Tensor<2>,
-    head: Head<'_>,
-    targets: &[Option<u32>],
-    rows: &[usize],
-) -> Tensor<1> {
-    let device = x.device();
-    let chosen = index(rows.iter().copied(), &device);
-    let wanted = rows.iter().filter_map(|&row| targets[row]);
-    let wanted = index(wanted.map(|id| id as usize), &device);
-    let logits = head_logits(x.select(0, chosen), head);
-    let likelihood = activation::log_softmax(logits, 1);
-    likelihood
-        .gather(1, wanted.unsqueeze_dim(1))
-        .squeeze_dim::<1>(1)
 }
 
 /// See [`head_divergence`](super::head_divergence()).
@@ -355,6 +368,19 @@ pub fn squared_norm<const D: usize>(grad: &Tensor<D>) -> f64 {
     f64::from(sum.into_scalar::<f32>())
 }
 
+/// See [`squared_norms`](super::squared_norms()).
+#[must_use]
+pub fn squared_norms(grads: Vec<Tensor<1>>) -> Vec<f64> {
+    let sums: Vec<Tensor<1>> = grads
+        .into_iter()
+        .map(|grad| grad.inner().square().sum())
+        .collect();
+    if sums.is_empty() {
+        return Vec::new();
+    }
+    Tensor::cat(sums, 0).into_data().iter().collect()
+}
+
 /// See [`relative_attention`](super::relative_attention()).
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "the fused one consumes them")]
@@ -368,7 +394,7 @@ pub fn relative_attention(
 ) -> Tensor<2> {
     let size = q.dims()[1] / heads;
     // [rows, heads * size] -> [heads, rows, size]
-    let split = |x: &Tensor<2>, rows: &std::ops::Range<usize>| {
+    let split = |x: &Tensor<2>, rows: &Range<usize>| {
         let x = x.clone().slice([rows.clone()]);
         x.reshape([rows.len(), heads, size]).swap_dims(0, 1)
     };
@@ -384,7 +410,7 @@ pub fn relative_attention(
         }
         if pairs.is_causal {
             let hidden = Tensor::<2, Int>::ones([n, m], &q.device()).triu(1).bool();
-            scores = scores.mask_fill(hidden.unsqueeze(), f32::NEG_INFINITY);
+            scores = scores.mask_fill(hidden.unsqueeze(), HIDDEN);
         }
         let mixed = activation::softmax(scores, 2).matmul(split(&v, source));
         mixed.swap_dims(0, 1).reshape([n, heads * size])
@@ -393,7 +419,7 @@ pub fn relative_attention(
 }
 
 /// Row numbers as an index tensor.
-fn index(rows: impl Iterator<Item = usize>, device: &burn::tensor::Device) -> Tensor<1, Int> {
+fn index(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
     let rows: Vec<u32> = rows.map(|row| row as u32).collect();
     Tensor::from_data(rows.as_slice(), device)
 }

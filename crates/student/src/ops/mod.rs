@@ -28,7 +28,7 @@ mod rope;
 mod rows;
 mod source_cache;
 
-pub use adamw::{AdamwStep, Moments, adamw, squared_norm};
+pub use adamw::{AdamwStep, Moments, adamw, squared_norm, squared_norms};
 pub use attention::{Attention, attention};
 pub use cache::{KvCache, attend_cached};
 pub use divergence::{Divergence, Known, States, head_divergence, head_known, head_likelihoods};

@@ -66,7 +66,12 @@ fn losses_agree_and_the_prompt_is_never_learnt() {
         for loss_on in [LossOn::Completion, LossOn::All] {
             let sequences = sequences(&case, loss_on);
             let loss = mean_loss(&case.model.network, &sequences, 4096).unwrap();
-            assert_close(loss, &case.json["full"]["losses"][0], 1e-6, &name);
+            assert_close(
+                loss,
+                &case.json["full"]["losses"][0],
+                1e-6 * case.slack,
+                &name,
+            );
         }
     });
 }
@@ -131,6 +136,7 @@ fn completions_of_one_prompt_read_it_once() {
 #[test]
 fn a_model_survives_saving_and_merging() {
     each_case(|case| {
+        let loaded_bound = if case.is_on_cpu() { 0.0 } else { 1e-4 };
         let adapted = case
             .model
             .clone()
@@ -149,10 +155,11 @@ fn a_model_survives_saving_and_merging() {
         );
         let whole = folder.path().join("whole");
         adapted.save(&whole).unwrap();
-        assert_eq!(
-            logits(&Model::load(&whole).unwrap()),
-            logits(&adapted.merged())
+        let worst = difference(
+            &logits(&Model::load(&whole).unwrap()),
+            &logits(&adapted.merged()),
         );
+        assert!(worst <= loaded_bound, "{worst:e}");
     });
 }
 

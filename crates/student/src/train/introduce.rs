@@ -9,10 +9,21 @@ use stillhouse_core::record::Step;
 
 use super::{Training, resting};
 use crate::batch::Sequence;
+use crate::device::is_host;
 use crate::error::{Error, Result};
+use crate::ops::Precision;
 use crate::optimizer::trained;
+use crate::options::Base;
 
 impl Training<'_> {
+    /// In what products with weights are taken.
+    pub(super) fn precision_name(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// Says what will be trained on, with one example whose trained tokens are marked.
     pub(super) fn introduce(&self, observe: &mut Observer<'_>) -> Result<()> {
         let parameters = self.model.network.parameters();
@@ -27,11 +38,21 @@ impl Training<'_> {
             self.model.n_parameters(),
             self.total,
             lessons().count(),
-            self.options.precision.name_here(),
+            self.precision_name(),
         );
         tell(observe, Event::Note { text })?;
         if let Some(text) = resting::note(&self.model) {
             tell(observe, Event::Note { text })?;
+        }
+        let is_on_gpu = !is_host(&self.model.network.device());
+        if is_on_gpu && self.options.base != Base::F32 {
+            let text = "student.train.base saves nothing on a GPU: the weights have the values of their few bytes, and rest in f32";
+            tell(
+                observe,
+                Event::Warning {
+                    text: text.to_owned(),
+                },
+            )?;
         }
         let text = format!(
             "one item, its trained tokens between « and »: {}",

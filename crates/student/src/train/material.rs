@@ -89,7 +89,10 @@ impl Data {
             let what = "an encoder-decoder keeps its activations";
             return Err(Error::option("student.train.recompute", what));
         }
-        let teacher = material.teacher.take();
+        let mut teacher = material.teacher.take();
+        if let Some(teacher) = &mut teacher {
+            teacher.network.move_to(&model.network.device());
+        }
         match (&objectives.teacher, &teacher) {
             (Some(options), Some(teacher)) => objective::check_teacher(model, teacher, options)?,
             (Some(_), None) => {

@@ -1,5 +1,7 @@
 //! What a user may rely on when a student is trained, stopped, saved and asked.
 
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod lora;
 mod resume;
 
