@@ -584,6 +584,7 @@ impl<'a> Training<'a> {
             },
         )?;
         let first_validation_loss = self.progress.first_validation_loss;
+        let precision = self.precision_name();
         Ok(Trained {
             model: self.model,
             steps,
@@ -591,7 +592,7 @@ impl<'a> Training<'a> {
             validation_loss,
             first_validation_loss,
             validation_cec,
-            precision: self.precision_name(),
+            precision,
         })
     }
 }

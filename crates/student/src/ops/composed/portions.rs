@@ -121,7 +121,8 @@ mod tests {
             let entries: Vec<f32> = (0..n).map(|i| (i as f32 * step).sin()).collect();
             Tensor::<1>::from_data(entries.as_slice(), device)
         };
-        let matrix = |rows, step| leaf(made(rows * 3, step).reshape([rows, 3]).autodiff(), true);
+        let matrix =
+            |rows: usize, step| leaf(made(rows * 3, step).reshape([rows, 3]).autodiff(), true);
         let (x, weight, bias) = (matrix(7, 0.7), matrix(5, 1.3), made(5, 0.4));
         let bias = leaf(bias.autodiff(), true);
         let head = Head {
