@@ -124,7 +124,7 @@ impl Shape {
     /// What a pass over `tokens` takes while nothing is kept of it.
     fn passing(&self, tokens: usize) -> usize {
         let [_, hidden] = self.embedding();
-        tokens * (3 * self.widest() + 3 * hidden)
+        tokens * 4 * (self.widest() + hidden)
     }
 
     /// The output head's logits that exist at one time, and its rows with their gradients.
@@ -479,10 +479,10 @@ mod tests {
         // Several micro-batches an update.
         assert_eq!(memory.gradients, 8 * branches);
         // Four residual widths and one before the last norm, queries twice, keys and values, three
-        // inner widths, seven ranks; while one block is read, three of the widest and of the
+        // inner widths, seven ranks; while one block is read, four of the widest and of the
         // residual.
         let kept = 5 * 64 + 2 * 64 + 2 * 32 + 3 * 128 + 7 * 16;
-        let passing = 3 * 128 + 3 * 64;
+        let passing = 4 * 128 + 4 * 64;
         assert_eq!(memory.activations, 4 * 512 * (kept + passing));
         let nf4 = of(&lora(Base::Nf4), 1024);
         assert_eq!(
