@@ -546,7 +546,7 @@ mod tests {
     fn it_is_told_in_words() {
         let text = of(&lora(Base::F32), 1024).to_string();
         assert!(
-            text.starts_with("about 69 MB: weights at rest 0 MB, trained"),
+            text.starts_with("about 70 MB: weights at rest 0 MB, trained"),
             "{text}"
         );
         assert!(text.ends_with("program 63 MB"), "{text}");
