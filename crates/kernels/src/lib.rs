@@ -27,6 +27,7 @@ pub mod relative;
 mod rope;
 pub mod rows;
 mod shared;
+pub mod thin;
 mod vectorised;
 
 /// The instruction set that a kernel runs on; [`level::arch`] is the best that may be used.

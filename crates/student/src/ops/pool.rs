@@ -7,14 +7,59 @@ use std::cell::RefCell;
 
 use burn::backend::flex::FlexTensor;
 
-/// Buffers that may wait; beyond them the one that waited longest is freed.
-const WAITING: usize = 96;
-
 /// Entries from which on a buffer is worth keeping.
 const WORTH: usize = 1 << 12;
 
+/// What waits is never more than was made, whatever is brought here; what is made anew, while something waits, takes its place.
+struct Pool {
+    /// Those that wait, the longest first.
+    free: Vec<Vec<f32>>,
+    /// Entries of all that wait.
+    waiting: usize,
+    /// Entries that were made here and not freed here.
+    made: usize,
+    /// Entries made anew for which nothing that waited was freed yet.
+    owed: usize,
+}
+
 thread_local! {
-    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), waiting: 0, made: 0, owed: 0 }) };
+}
+
+impl Pool {
+    fn take(&mut self, n: usize) -> Vec<f32> {
+        let fits = |buffer: &Vec<f32>| (n..=n + n / 2).contains(&buffer.len());
+        let best = (0..self.free.len())
+            .filter(|&i| fits(&self.free[i]))
+            .min_by_key(|&i| self.free[i].len());
+        if let Some(best) = best {
+            let mut buffer = self.free.remove(best);
+            self.waiting -= buffer.len();
+            buffer.truncate(n);
+            return buffer;
+        }
+        self.made += n;
+        self.owed += n;
+        while let Some(oldest) = self.free.first()
+            && oldest.len() <= self.owed
+        {
+            let freed = self.free.remove(0).len();
+            self.owed -= freed;
+            self.waiting -= freed;
+            self.made = self.made.saturating_sub(freed);
+        }
+        if self.free.is_empty() {
+            self.owed = 0;
+        }
+        vec![0.0; n]
+    }
+
+    fn keep(&mut self, buffer: Vec<f32>) {
+        if self.waiting + buffer.len() <= self.made {
+            self.waiting += buffer.len();
+            self.free.push(buffer);
+        }
+    }
 }
 
 /// Memory of `n` entries that hold anything, to be overwritten.
@@ -22,16 +67,7 @@ pub(super) fn take(n: usize) -> Vec<f32> {
     if n < WORTH {
         return vec![0.0; n];
     }
-    let found = FREE.with_borrow_mut(|free| {
-        let fits = |buffer: &Vec<f32>| (n..=n + n / 2).contains(&buffer.capacity());
-        let best = (0..free.len())
-            .filter(|&i| fits(&free[i]))
-            .min_by_key(|&i| free[i].capacity())?;
-        Some(free.remove(best))
-    });
-    let mut buffer = found.unwrap_or_default();
-    buffer.resize(n, 0.0);
-    buffer
+    POOL.with_borrow_mut(|pool| pool.take(n))
 }
 
 /// Memory of `n` zeros.
@@ -43,13 +79,8 @@ pub(super) fn zeros(n: usize) -> Vec<f32> {
 
 /// Keeps a buffer that is no longer needed.
 pub(super) fn keep(buffer: Vec<f32>) {
-    if buffer.capacity() >= WORTH {
-        FREE.with_borrow_mut(|free| {
-            if free.len() == WAITING {
-                free.remove(0);
-            }
-            free.push(buffer);
-        });
+    if buffer.len() >= WORTH {
+        POOL.with_borrow_mut(|pool| pool.keep(buffer));
     }
 }
 
