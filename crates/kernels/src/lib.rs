@@ -18,6 +18,7 @@ pub mod gemm;
 pub mod head;
 pub mod layer_norm;
 pub mod level;
+mod lines;
 pub mod lora;
 mod math;
 pub mod norm;

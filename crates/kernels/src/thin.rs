@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::level::arch;
 use crate::shared::Shared;
 
-/// Rows of `b` that are read before the sums are put down.
+/// Rows of `b` that are read before the sums are put down: few enough that what is read of them stays in the fastest cache.
 const ROWS: usize = 64;
 
 /// Vectors of columns that are summed at one time.
@@ -38,16 +38,19 @@ pub fn multiply(a: &[f32], b: &[f32], [few, many]: [usize; 2], c: &mut [f32]) {
     }
     let c = Shared::new(c);
     let width = arch().dispatch(Lanes) * VECTORS;
-    let strips = (0..many.div_ceil(width)).into_par_iter();
-    strips.for_each(|strip| {
-        let first = strip * width;
-        arch().dispatch(Strip {
+    // Neighbouring columns stay together, for each thread a few tasks.
+    let share = many
+        .div_ceil(width)
+        .div_ceil(2 * rayon::current_num_threads())
+        * width;
+    let tasks = (0..many).into_par_iter().step_by(share);
+    tasks.for_each(|first| {
+        arch().dispatch(Strips {
             a,
             b,
             few,
             many,
-            first,
-            width: width.min(many - first),
+            cols: first..many.min(first + share),
             c,
         });
     });
@@ -79,50 +82,60 @@ impl WithSimd for Lanes {
 }
 
 /// Some neighbouring columns of the result.
-struct Strip<'a> {
+struct Strips<'a> {
     a: &'a [f32],
     b: &'a [f32],
     few: usize,
     many: usize,
-    first: usize,
-    width: usize,
+    cols: Range<usize>,
     c: Shared<'a>,
 }
 
-impl WithSimd for Strip<'_> {
+impl WithSimd for Strips<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if self.width == VECTORS * S::F32_LANES {
-            self.rows::<S, true>(simd);
-        } else {
-            self.rows::<S, false>(simd);
+        let width = VECTORS * S::F32_LANES;
+        let (a, b) = (
+            self.a.chunks(ROWS * self.few),
+            self.b.chunks(ROWS * self.many),
+        );
+        for (i, (a, b)) in a.zip(b).enumerate() {
+            for first in self.cols.clone().step_by(width) {
+                let cols = first..self.cols.end.min(first + width);
+                if cols.len() == width {
+                    self.strip::<S, true>(simd, a, b, cols, i == 0);
+                } else {
+                    self.strip::<S, false>(simd, a, b, cols, i == 0);
+                }
+            }
         }
     }
 }
 
-impl Strip<'_> {
-    /// `WHOLE` where each vector is.
+impl Strips<'_> {
+    /// Some rows onto at most `VECTORS` vectors of columns; `WHOLE` where each vector is.
     #[inline(always)]
-    fn rows<S: Simd, const WHOLE: bool>(&self, simd: S) {
-        let rows = self
-            .a
-            .chunks(ROWS * self.few)
-            .zip(self.b.chunks(ROWS * self.many));
-        for (i, (a, b)) in rows.enumerate() {
-            let mut at = 0;
-            while at < self.few {
-                let is_first = i == 0;
-                // As many sums as there are registers for.
-                at += match self.few - at {
-                    8.. if S::F32_LANES >= 16 => {
-                        self.block::<S, 8, WHOLE>(simd, a, b, at, is_first)
-                    }
-                    4.. => self.block::<S, 4, WHOLE>(simd, a, b, at, is_first),
-                    _ => self.block::<S, 1, WHOLE>(simd, a, b, at, is_first),
-                };
-            }
+    fn strip<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        a: &[f32],
+        b: &[f32],
+        cols: Range<usize>,
+        is_first: bool,
+    ) {
+        let mut at = 0;
+        while at < self.few {
+            let cols = cols.clone();
+            // As many sums as there are registers for.
+            at += match self.few - at {
+                8.. if S::F32_LANES >= 16 => {
+                    self.block::<S, 8, WHOLE>(simd, a, b, at, cols, is_first)
+                }
+                4.. => self.block::<S, 4, WHOLE>(simd, a, b, at, cols, is_first),
+                _ => self.block::<S, 1, WHOLE>(simd, a, b, at, cols, is_first),
+            };
         }
     }
 
@@ -134,17 +147,12 @@ impl Strip<'_> {
         a: &[f32],
         b: &[f32],
         at: usize,
+        cols: Range<usize>,
         is_first: bool,
     ) -> usize {
-        let Self {
-            few,
-            many,
-            first,
-            width,
-            ..
-        } = *self;
+        let Self { few, many, .. } = *self;
         // SAFETY: these columns are this task's alone, and one row of them is borrowed at a time.
-        let line = |r: usize| unsafe { self.c.part((at + r) * many + first, width) };
+        let line = |r: usize| unsafe { self.c.part((at + r) * many + cols.start, cols.len()) };
         let read = |line: &[f32]| -> [S::f32s; VECTORS] {
             if WHOLE {
                 let vectors = S::as_simd_f32s(line).0;
@@ -159,7 +167,7 @@ impl Strip<'_> {
             }
         }
         for (a, b) in a.chunks_exact(few).zip(b.chunks_exact(many)) {
-            let b = read(&b[first..][..width]);
+            let b = read(&b[cols.clone()]);
             let a = &a[at..at + R];
             for r in 0..R {
                 let a = simd.splat_f32s(a[r]);
@@ -170,6 +178,10 @@ impl Strip<'_> {
         }
         for (r, sums) in sums.iter().enumerate() {
             let line = line(r);
+            if WHOLE {
+                S::as_mut_simd_f32s(line).0.copy_from_slice(sums);
+                continue;
+            }
             for (v, sum) in sums.iter().enumerate() {
                 let lanes = lanes::<S>(v, line.len());
                 simd.partial_store_f32s(&mut line[lanes], *sum);

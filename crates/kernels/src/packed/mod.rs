@@ -19,6 +19,7 @@ use crate::bf16;
 use crate::frozen::Frozen;
 use crate::gemm::{Matrix, MatrixMut, Precision, Put, Threads};
 use crate::level::{self, Level};
+use crate::lines::Line;
 use pack::{Source, pack_right};
 use vectors::Vectors;
 
@@ -178,15 +179,15 @@ pub struct Left {
     /// Where each matrix begins and the last ends, in lines.
     lines: Vec<usize>,
     depths: Vec<usize>,
-    panels: Vec<f32>,
+    panels: Vec<Line>,
     threads: Threads,
 }
 
 thread_local! {
     /// Memory of left sides that are done.
-    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
     /// A panel of a right side, and a piece of it before it is packed.
-    static PANEL: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static PANEL: RefCell<(Vec<Line>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// Left sides whose memory is kept.
@@ -229,11 +230,13 @@ impl Left {
         }
         let n = rows.div_ceil(height.max(1)) * lines[depths.len()] * step;
         let spare = SPARE.with_borrow_mut(|spare| {
-            let found = spare.iter().position(|spare| spare.len() >= n)?;
+            let found = spare
+                .iter()
+                .position(|spare| spare.len() * Line::LEN >= n)?;
             Some(spare.swap_remove(found))
         });
         // Longer than it needs to be, so that it never has to be filled again.
-        let panels = spare.unwrap_or_else(|| vec![0.0; n]);
+        let panels = spare.unwrap_or_else(|| Line::zeros(n));
         Self {
             kind,
             rows,
@@ -285,7 +288,7 @@ impl Left {
         } else {
             n_heights.div_ceil(4 * threads)
         };
-        let panels = &mut self.panels[..n_heights * total];
+        let panels = &mut Line::values_mut(&mut self.panels)[..n_heights * total];
         let pack = |(task, panels)| {
             kind.run(PackLeft {
                 matrix,
@@ -478,7 +481,11 @@ impl Work for Task<'_> {
             let piece_lines = lines.div_ceil(n_pieces);
             // Room for one panel after the other, each of a piece's lines.
             let room = piece_lines * E::COLS;
-            panels.resize(panels.len().max(room * n_panels), 0.0);
+            if panels.len() * Line::LEN < room * n_panels {
+                *panels = Line::zeros(room * n_panels);
+            }
+            let panels = Line::values_mut(panels);
+            let left_panels = Line::values(&left.panels);
             for piece in 0..n_pieces {
                 let here = piece * piece_lines..lines.min((piece + 1) * piece_lines);
                 for (i, right) in self.rights.iter().enumerate() {
@@ -503,7 +510,7 @@ impl Work for Task<'_> {
                 let put = if piece == 0 { self.put } else { Put::Onto };
                 for height in self.heights.clone() {
                     let row = height * left.height;
-                    let a = &left.panels[height * total + here.start * self.step..];
+                    let a = &left_panels[height * total + here.start * self.step..];
                     let a = &a[..here.len() * self.step];
                     for (panel, col) in self.cols.clone().step_by(E::COLS).enumerate() {
                         let block = Block {

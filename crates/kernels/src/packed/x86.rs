@@ -301,6 +301,32 @@ fn transpose(lines: &mut [__m512; 16]) {
     }
 }
 
+/// Puts sums `[R][V]` down; written out where they are, so that they never leave the registers.
+macro_rules! put_down {
+    ($sums:ident, $block:ident, $rows:ident, $vectors:ident) => {{
+        let masks: [u16; $vectors] =
+            std::array::from_fn(|v| mask($block.cols.saturating_sub(LANES * v)));
+        let scale = _mm512_set1_ps($block.scale);
+        let at = |row: usize, v: usize| $block.first.wrapping_add(row * $block.step + LANES * v);
+        if $block.put == Put::Onto {
+            for row in 0..$rows {
+                for v in 0..$vectors {
+                    let before = _mm512_maskz_loadu_ps(masks[v], at(row, v));
+                    let sum = _mm512_add_ps(_mm512_mul_ps($sums[row][v], scale), before);
+                    _mm512_mask_storeu_ps(at(row, v), masks[v], sum);
+                }
+            }
+        } else {
+            for row in 0..$rows {
+                for v in 0..$vectors {
+                    let sum = _mm512_mul_ps($sums[row][v], scale);
+                    _mm512_mask_storeu_ps(at(row, v), masks[v], sum);
+                }
+            }
+        }
+    }};
+}
+
 /// # Safety
 /// See [`Engine::multiply`].
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -311,7 +337,7 @@ unsafe fn multiply_pairs<const R: usize, const V: usize>(
     block: Block,
 ) {
     let mut sums = [[_mm512_setzero_ps(); V]; R];
-    // SAFETY: both panels hold `lines`.
+    // SAFETY: both panels hold `lines`; the block is writable, and masks keep to its columns.
     unsafe {
         for _ in 0..lines {
             let right_values: [__m512bh; V] = std::array::from_fn(|v| {
@@ -327,7 +353,7 @@ unsafe fn multiply_pairs<const R: usize, const V: usize>(
             left = left.add(LANES);
             right = right.add(COLS);
         }
-        put_down(&sums, block);
+        put_down!(sums, block, R, V);
     }
 }
 
@@ -341,7 +367,7 @@ unsafe fn multiply_single<const R: usize, const V: usize>(
     block: Block,
 ) {
     let mut sums = [[_mm512_setzero_ps(); V]; R];
-    // SAFETY: both panels hold `lines`.
+    // SAFETY: both panels hold `lines`; the block is writable, and masks keep to its columns.
     unsafe {
         for _ in 0..lines {
             let right_values: [__m512; V] =
@@ -355,29 +381,6 @@ unsafe fn multiply_single<const R: usize, const V: usize>(
             left = left.add(LANES);
             right = right.add(COLS);
         }
-        put_down(&sums, block);
-    }
-}
-
-/// # Safety
-/// See [`Engine::multiply`].
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn put_down<const R: usize, const V: usize>(sums: &[[__m512; V]; R], block: Block) {
-    let masks: [u16; V] = std::array::from_fn(|v| mask(block.cols.saturating_sub(LANES * v)));
-    let scale = _mm512_set1_ps(block.scale);
-    for (row, sums) in sums.iter().enumerate() {
-        let line = block.first.wrapping_add(row * block.step);
-        for (half, &mask) in masks.iter().enumerate() {
-            let at = line.wrapping_add(LANES * half);
-            let mut sum = _mm512_mul_ps(sums[half], scale);
-            // SAFETY: the block is writable, and masks keep to its columns.
-            unsafe {
-                if block.put == Put::Onto {
-                    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, at));
-                }
-                _mm512_mask_storeu_ps(at, mask, sum);
-            }
-        }
+        put_down!(sums, block, R, V);
     }
 }
