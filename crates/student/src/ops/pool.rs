@@ -3,7 +3,7 @@
 //! A training step asks for the same few sizes again and again.
 //! Fresh memory costs a page fault every 4 KB and a pass of zeros; reused memory costs neither.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::backend::flex::FlexTensor;
 
@@ -22,8 +22,17 @@ struct Pool {
     owed: usize,
 }
 
-thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { free: Vec::new(), waiting: 0, made: 0, owed: 0 }) };
+/// One for all threads, since a step may run on any of them.
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    free: Vec::new(),
+    waiting: 0,
+    made: 0,
+    owed: 0,
+});
+
+/// The pool, whatever became of a thread that held it: it is whole between its lines.
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
@@ -67,7 +76,7 @@ pub(super) fn take(n: usize) -> Vec<f32> {
     if n < WORTH {
         return vec![0.0; n];
     }
-    POOL.with_borrow_mut(|pool| pool.take(n))
+    pool().take(n)
 }
 
 /// Memory of `n` zeros.
@@ -80,7 +89,7 @@ pub(super) fn zeros(n: usize) -> Vec<f32> {
 /// Keeps a buffer that is no longer needed.
 pub(super) fn keep(buffer: Vec<f32>) {
     if buffer.len() >= WORTH {
-        POOL.with_borrow_mut(|pool| pool.keep(buffer));
+        pool().keep(buffer);
     }
 }
 
@@ -95,18 +104,37 @@ pub(super) fn keep_tensor(tensor: FlexTensor) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::bridge::tensor;
+
+    const EMPTY: Pool = Pool {
+        free: Vec::new(),
+        waiting: 0,
+        made: 0,
+        owed: 0,
+    };
 
     #[test]
-    fn memory_of_a_tensor_comes_back_unless_it_is_shared() {
-        let buffer = vec![1.0; 5000];
+    fn memory_comes_back_where_it_fits() {
+        let mut pool = EMPTY;
+        let buffer = pool.take(5000);
         let place = buffer.as_ptr();
-        let kept = tensor(buffer, [50, 100]);
-        keep_tensor(kept.clone());
-        let other = take(5000);
+        pool.keep(buffer);
+        let other = pool.take(3000);
         assert_ne!(other.as_ptr(), place);
-        keep_tensor(kept);
-        let again = take(4900);
+        let again = pool.take(4900);
         assert_eq!((again.as_ptr(), again.len()), (place, 4900));
+    }
+
+    #[test]
+    fn what_waits_is_never_more_than_was_made_and_makes_way() {
+        let mut pool = EMPTY;
+        let buffer = pool.take(5000);
+        pool.keep(vec![0.0; 6000]);
+        assert_eq!(pool.waiting, 0);
+        pool.keep(buffer);
+        assert_eq!(pool.waiting, 5000);
+        pool.take(2500);
+        assert_eq!(pool.waiting, 5000);
+        pool.take(2500);
+        assert_eq!((pool.waiting, pool.made, pool.owed), (0, 5000, 0));
     }
 }
