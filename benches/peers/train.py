@@ -7,7 +7,7 @@
 A random Llama of the shape, r 16 on seven projections, all tokens supervised, AdamW with clipping:
 smollm-135m with 4 sequences of 256 tokens, tinyllama (1.1b) with one.
 The peer runs in its best form: sdpa, f32 or bf16 autocast, tcmalloc preloaded where it is installed
-(Debian: libtcmalloc-minimal4); ours in f32 or with factors rounded to bf16.
+(Debian: libtcmalloc-minimal4); ours in f32, or in bf16: factors rounded and the base at rest so.
 Each form is tried alone first, and the fastest of each side then take turns, so that no more than
 two processes hold a model at once; `--precision` names ours and skips its trial.
 
@@ -139,8 +139,9 @@ def main():
     sequences, settings = shape_of(args)
     layers = settings["num_hidden_layers"]
 
-    def our(precision, at_rest="f32"):
-        command = [ours, args.shape, TOKENS, sequences, layers, precision, at_rest]
+    def our(precision, at_rest=None):
+        # Rounded anyway, weights take half the memory in bf16.
+        command = [ours, args.shape, TOKENS, sequences, layers, precision, at_rest or precision]
         return sides.Side(command, env)
 
     def their(precision):
@@ -159,7 +160,7 @@ def main():
     mine = best("ours", our, args.precision)
     if args.at_rest:
         names = [f"ours {mine}, {base} base" for base in (args.at_rest, "f32")]
-        workers = [our(mine, args.at_rest), our(mine)]
+        workers = [our(mine, args.at_rest), our(mine, "f32")]
     else:
         python = args.peer_python or sides.peer_python(args.venv, PEERS)
         others = best("peer", their, args.peer_precision)

@@ -81,6 +81,14 @@ impl Frozen {
         }
     }
 
+    /// The bits of bf16, row-major, if it rests in them.
+    pub(crate) fn narrow(&self) -> Option<&[u16]> {
+        match &self.entries {
+            Entries::Bf16(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
     /// The memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
