@@ -69,7 +69,7 @@ struct Shape {
 const PROGRAM: u64 = 60 << 20;
 
 /// What a tokenizer takes while it is read, for each byte of its file: measured on 64,000 tokens with
-/// their merges, and on a SentencePiece model of 32,000 tokens, whose merges are found out.
+/// their merges, and on a `SentencePiece` model of 32,000 tokens, whose merges are found out.
 const TOKENIZERS: [(&str, u64); 3] = [
     ("tokenizer.json", 13),
     ("tokenizer.model", 100),
