@@ -5,7 +5,7 @@
 A random Llama of SmolLM-135M's shape with the quickstart's tokenizer; `--batch` prompts are each
 continued by `--tokens` tokens.
 The peer runs in f32 and in bf16 (the faster one counts), with tcmalloc where it is installed
-(Debian: libtcmalloc-minimal4); ours with projections at rest in f32, bf16 and 8 bits.
+(Debian: libtcmalloc-minimal4); ours with projections and output head at rest in f32, bf16 and 8 bits.
 Builds our side with cargo, and installs the peers into a virtual environment of its own (`--venv`;
 `--peer-python` takes one that is there).
 Medians over the rounds; a round includes reading the prompts.

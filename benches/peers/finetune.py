@@ -1,6 +1,7 @@
 """Explanations learnt a second: our training beside TRL's SFTTrainer, in turns, on the same machine.
 
-    python benches/peers/finetune.py [--items ITEMS.jsonl] [--updates 12] [--rounds 3] [--json]
+    python benches/peers/finetune.py [--items ITEMS.jsonl] [--order prompts] [--updates 12]
+                                     [--rounds 3] [--json]
 
 Trains LoRA (r 16, seven projections) on a random Llama of SmolLM-135M's shape with prompts and
 completions, loss on the completion only, both sides from the same adapter.
@@ -10,7 +11,8 @@ Builds our side with cargo, and installs the peers into a virtual environment of
 `--peer-python` takes one that is there).
 
 - curve: the same order on both sides, f32: the largest difference of a step's loss;
-- speed: examples a second, medians over the rounds; TRL at its best of {f32, bf16 autocast} x
+- speed: examples a second, medians over the rounds; ours in the given order or, with
+  `--order prompts`, with all that follows one prompt together, which then shares the prompt; TRL at its best of {f32, bf16 autocast} x
   {as it comes, grouped by length}, with tcmalloc where it is installed.
 """
 
@@ -116,6 +118,7 @@ def peer(folder, items, updates, dtype, grouping):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=Path, help="JSON lines with `prompt` and `completion`")
+    parser.add_argument("--order", choices=["given", "prompts"], default="given", help="ours")
     parser.add_argument("--updates", type=int, default=12, help=f"of {BATCH} items each")
     parser.add_argument("--layers", type=int, default=sides.SMOLLM_135M["num_hidden_layers"])
     parser.add_argument("--threads", type=int, default=2)
@@ -145,7 +148,7 @@ def main():
         items = work / "items.jsonl"
         items.write_text("\n".join(text.splitlines()[: args.updates * BATCH]) + "\n")
 
-        def our(precision):
+        def our(precision, order):
             options = {
                 "method": "lora",
                 "epochs": 1.0,
@@ -154,7 +157,7 @@ def main():
                 "schedule": {"kind": "constant"},
                 "warmup": {"steps": 0},
                 "precision": precision,
-                "order": "given",
+                "order": order,
             }
             return sides.Side([ours, work, work / "adapter", items, json.dumps(options)], env)
 
@@ -162,7 +165,7 @@ def main():
             peer = ["--peer", work, items, dtype, grouping, "--updates", str(args.updates)]
             return sides.Side([python, __file__, *peer], their_env)
 
-        both = our("f32"), their("f32", "none")
+        both = our("f32", "given"), their("f32", "none")
         losses = [side.round()["losses"] for side in both]
         for side in both:
             side.close()
@@ -175,7 +178,7 @@ def main():
             tried[" ".join(way)] = side.round()["seconds"]
             side.close()
         best = best or min(ways, key=lambda way: tried[" ".join(way)])
-        both = our("fastest"), their(*best)
+        both = our("fastest", args.order), their(*best)
         rounds = [[side.round()["seconds"] for side in both] for _ in range(args.rounds)]
         peaks = [side.close() for side in both]
     n = args.updates * BATCH
@@ -184,7 +187,11 @@ def main():
         "examples": n,
         "threads": args.threads,
         "largest_difference_of_losses": worst,
-        "ours": {"examples_per_second": n / statistics.median(r[0] for r in rounds), "peak_mib": peaks[0]},
+        "ours": {
+            "examples_per_second": n / statistics.median(r[0] for r in rounds),
+            "peak_mib": peaks[0],
+            "order": args.order,
+        },
         "trl": {
             "examples_per_second": n / statistics.median(r[1] for r in rounds),
             "peak_mib": peaks[1],

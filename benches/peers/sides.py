@@ -66,11 +66,19 @@ class Side:
 
 def build(bench):
     """Our bench's path; the whole workspace, so that no crate is built with other features."""
-    command = ["cargo", "bench", "--workspace", "--bench", bench, "--no-run"]
-    command += ["--message-format", "json"]
+    return executable(["bench", "--workspace", "--bench", bench, "--no-run"], bench)
+
+
+def build_command():
+    """Our command's path."""
+    return executable(["build", "--release", "--workspace"], "stillhouse")
+
+
+def executable(arguments, name):
+    command = ["cargo", *arguments, "--message-format", "json"]
     lines = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE)
     found = [json.loads(line) for line in lines.stdout.splitlines()]
-    found = [m["executable"] for m in found if m.get("target", {}).get("name") == bench]
+    found = [m.get("executable") for m in found if m.get("target", {}).get("name") == name]
     return [path for path in found if path][-1]
 
 

@@ -38,9 +38,13 @@ fn main() {
             for (weights, best) in layers.iter().zip(&mut best) {
                 for (weight, best) in weights.iter().zip(best) {
                     let [_, size_in] = weight.shape();
-                    let start = Instant::now();
-                    std::hint::black_box(weight.few_rows(&x[..n * size_in]));
-                    *best = best.min(start.elapsed().as_secs_f64());
+                    // Among the threads that share the work, as generation does it.
+                    let seconds = rayon::scope(|_| {
+                        let start = Instant::now();
+                        std::hint::black_box(weight.few_rows(&x[..n * size_in]));
+                        start.elapsed().as_secs_f64()
+                    });
+                    *best = best.min(seconds);
                 }
             }
         }

@@ -219,6 +219,7 @@ fn attend_rows(input: &Input<'_>, first_row: usize, before: usize, past: &Past, 
 mod tests {
     use super::*;
     use crate::attention;
+    use crate::gemm::Precision;
     use crate::testing::{assert_close, values};
 
     /// The plain reference is attention over the whole sequence at once.
@@ -258,6 +259,7 @@ mod tests {
                 parent: None,
             }],
             shape,
+            precision: Precision::F32,
         });
         for pieces in [&[150][..], &[1, 1, 148], &[70, 1, 1, 78], &[149, 1]] {
             let mut pasts = [Past::default()];

@@ -18,6 +18,7 @@ pub mod gemm;
 pub mod head;
 pub mod layer_norm;
 pub mod level;
+mod lines;
 pub mod lora;
 mod math;
 pub mod norm;
@@ -27,6 +28,7 @@ pub mod relative;
 mod rope;
 pub mod rows;
 mod shared;
+pub mod thin;
 mod vectorised;
 
 /// The instruction set that a kernel runs on; [`level::arch`] is the best that may be used.

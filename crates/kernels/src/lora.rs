@@ -1,11 +1,12 @@
 //! A frozen weight with a trained branch of low rank beside it: `y = x W' + bias + scale (x A') B'`.
 //!
 //! The branch rides along: `x` is packed once for `A` and `W`, and `(x A') B'` is more depth of the product with `W`, so that `y` is written once.
-//! Backwards likewise with `g`; the frozen weight has no gradient.
+//! Backwards likewise with `g`; the frozen weight has no gradient, and those of the branch are thin products, in f32.
 
 use crate::frozen::Frozen;
 use crate::gemm::{Matrix, MatrixMut, Precision, Put};
 use crate::packed::{self, Left, Right};
+use crate::thin;
 
 /// A weight `[out, in]` that gets no gradient here.
 #[derive(Clone, Copy, Debug)]
@@ -126,12 +127,12 @@ impl<'a> Lora<'a> {
         let n = low.len() / rank.max(1);
         let [a, b] = self.factors();
         let g_matrix = Matrix::new(g, n, size_out);
-        let mut d_low = vec![0.0; n * rank];
+        let mut low_slopes = vec![0.0; n * rank];
         let mut left = Left::new(self.precision, n, &[size_out, rank]);
         left.pack(0, g_matrix);
-        let slopes = MatrixMut::new(&mut d_low, n, rank);
+        let slopes = MatrixMut::new(&mut low_slopes, n, rank);
         left.multiply(slopes, &[Right::Matrix(b)], self.scale, Put::Over);
-        let d_low = Matrix::new(&d_low, n, rank);
+        let d_low = Matrix::new(&low_slopes, n, rank);
         if let Some(dx) = out.x {
             let dx = MatrixMut::new(dx, n, size_in);
             let rights = [self.weight.as_it_is(), Right::Matrix(a)];
@@ -145,27 +146,15 @@ impl<'a> Lora<'a> {
         drop(left);
         if let Some(d_dropped) = out.dropped {
             let out = MatrixMut::new(d_dropped, n, size_in);
-            packed::multiply(self.precision, out, d_low, Right::Matrix(a), 1.0, Put::Over);
+            let (left, right) = (d_low, Right::Matrix(a));
+            packed::multiply(self.precision, out, left, right, 1.0, Put::Over);
         }
         if let Some(da) = out.a {
-            let read = Matrix::new(dropped.unwrap_or(x), n, size_in);
-            let out = MatrixMut::new(da, rank, size_in);
-            let right = Right::Matrix(read);
-            packed::multiply(self.precision, out, d_low.t(), right, 1.0, Put::Over);
+            thin::multiply(&low_slopes, dropped.unwrap_or(x), [rank, size_in], da);
         }
         if let Some(db) = out.b {
-            // The transpose, since the low side packs quickly.
             let mut turned = vec![0.0; rank * size_out];
-            let out = MatrixMut::new(&mut turned, rank, size_out);
-            let left = Matrix::new(low, n, rank).t();
-            packed::multiply(
-                self.precision,
-                out,
-                left,
-                Right::Matrix(g_matrix),
-                1.0,
-                Put::Over,
-            );
+            thin::multiply(low, g, [rank, size_out], &mut turned);
             for (i, row) in db.chunks_exact_mut(rank.max(1)).enumerate() {
                 for (r, value) in row.iter_mut().enumerate() {
                     *value = turned[r * size_out + i];

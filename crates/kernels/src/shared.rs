@@ -33,4 +33,12 @@ impl<'a> Shared<'a> {
         // SAFETY: within the borrowed slice, as just checked; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(start), len) }
     }
+
+    /// The first entry; what is written must lie within the slice.
+    ///
+    /// # Safety
+    /// No two threads may write to the same entry.
+    pub(crate) unsafe fn start(&self) -> *mut f32 {
+        self.first
+    }
 }

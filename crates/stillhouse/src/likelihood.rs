@@ -29,6 +29,7 @@ impl Likelihood for Scorer<'_> {
             .map(|ask| score::Ask {
                 prompt: ask.prompt.clone(),
                 pieces: ask.pieces.clone(),
+                last_only: ask.last_only,
             })
             .collect();
         // The caller counts candidates, and asks there whether to stop.

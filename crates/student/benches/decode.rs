@@ -1,6 +1,6 @@
 //! Our side of `benches/peers/decode.py`: greedy completions of some prompts for each line of standard input.
 //!
-//! `decode FOLDER PROMPTS.json TOKENS AT_REST`: a model folder, a JSON list of prompts, how many tokens each is continued by, and `f32`, `bf16` or `int8` for the projections.
+//! `decode FOLDER PROMPTS.json TOKENS AT_REST`: a model folder, a JSON list of prompts, how many tokens each is continued by, and `f32`, `bf16` or `int8` for the projections and the output head.
 //! Prints a JSON line when it is ready, and one with the seconds and the number of tokens after each round.
 
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch_size: prompts.len(),
         ..GenerateOptions::default()
     };
-    let model = Model::load_at_rest(Path::new(folder), at_rest)?;
+    let model = Model::load_at_rest(Path::new(folder), at_rest)?.resting(at_rest);
     println!("{}", json!({ "prompts": prompts.len() }));
     for line in std::io::stdin().lock().lines() {
         line?;

@@ -1,7 +1,8 @@
 //! Our side of `benches/peers/train.py`: one `LoRA` step of a random model for each line of standard input.
 //!
-//! `lora SHAPE TOKENS SEQUENCES [bf16] [nf4]`: SHAPE is `smollm-135m` or `tinyllama-1.1b`; r 16 on seven projections, all tokens supervised, `AdamW` with clipping; `bf16` rounds the factors of products, `nf4` lets the base rest in 4 bits.
-//! Prints a JSON line when it is ready, and one with the seconds and the loss after each step.
+//! `lora SHAPE TOKENS SEQUENCES LAYERS PRECISION BASE`: SHAPE is `smollm-135m` or `tinyllama`; r 16 on seven projections, all tokens supervised, `AdamW` with clipping.
+//! PRECISION is `f32`, or `bf16` where the factors of products are rounded; BASE is how the projections rest: `f32`, `bf16`, `int8` or `nf4`.
+//! Prints a JSON line with the bytes of a weight when it is ready, and one with the seconds and the loss after each step.
 
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
 
@@ -42,7 +43,7 @@ fn shape(name: &str) -> Option<Shape> {
             heads: heads(9, 3),
             is_tied: true,
         }),
-        "tinyllama-1.1b" => Some(Shape {
+        "tinyllama" => Some(Shape {
             hidden: 2048,
             inner: 5632,
             vocabulary: 32000,
@@ -150,6 +151,23 @@ impl Model {
         }
     }
 
+    /// Of the projections, and of all weights of the base.
+    fn bytes_per_weight(&self) -> [f64; 2] {
+        let size = |base: &Base| match base {
+            Base::Tensor(tensor) => [tensor.shape().num_elements(); 2].map(|n| n as f64),
+            Base::Frozen(frozen) => {
+                let [size_out, size_in] = frozen.shape();
+                [(size_out * size_in) as f64, frozen.bytes() as f64 / 4.0]
+            }
+        };
+        let projections = self.layers.iter().flatten();
+        let sizes = projections.map(|projection| size(&projection.weight));
+        let [n, fours] = sizes.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        let matrices = if self.shape.is_tied { 1 } else { 2 };
+        let others = (matrices * self.shape.vocabulary * self.shape.hidden) as f64;
+        [4.0 * fours / n, 4.0 * (fours + others) / (n + others)]
+    }
+
     fn through(&self, x: &Tensor<2>, projection: &Projection) -> Tensor<2> {
         let (a, b) = (&self.trained[projection.a], &self.trained[projection.b]);
         let weight = match &projection.weight {
@@ -222,34 +240,51 @@ fn values(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let args: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let [name, tokens, sequences, how @ ..] = &args[..] else {
-        return Err("usage: lora SHAPE TOKENS SEQUENCES [bf16] [nf4]".into());
+    let [name, tokens, sequences, layers, precision, base] = &args[..] else {
+        return Err("usage: lora SHAPE TOKENS SEQUENCES LAYERS PRECISION BASE".into());
     };
-    let shape = shape(name).ok_or("no such shape")?;
+    let mut shape = shape(name).ok_or("no such shape")?;
+    shape.layers = layers.parse()?;
     let lengths = vec![tokens.parse()?; sequences.parse()?];
-    let precision = if how.iter().any(|h| h == "bf16") {
-        Precision::Bf16
-    } else {
-        Precision::F32
+    let precision = match precision.as_str() {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        _ => return Err("no such precision".into()),
     };
-    let is_nf4 = how.iter().any(|h| h == "nf4");
-    let at_rest = is_nf4.then_some(AtRest::Nf4 { is_double: true });
+    let at_rest = match base.as_str() {
+        "f32" => None,
+        "bf16" => Some(AtRest::Bf16),
+        "int8" => Some(AtRest::Int8),
+        "nf4" => Some(AtRest::Nf4 { is_double: true }),
+        _ => return Err("no such base".into()),
+    };
     let layout = Layout::new(&lengths);
     let token = |v: &f32| (v.to_bits() >> 4) % shape.vocabulary as u32;
     let ids: Vec<u32> = values(layout.tokens() + 1, 7).iter().map(token).collect();
-    let mut model = Model::new(shape, at_rest, &Device::flex().autodiff());
-    println!("{}", json!({ "tokens": layout.tokens() }));
-    for line in std::io::stdin().lock().lines() {
-        line?;
-        let start = Instant::now();
-        let loss = ops::with_precision(precision, || model.step(&ids, &layout));
-        let seconds = start.elapsed().as_secs_f64();
-        println!("{}", json!({ "seconds": seconds, "loss": loss }));
-    }
-    Ok(())
+    // On a thread of the pool, which then has no other to wait for.
+    rayon::scope(|_| {
+        let mut model = Model::new(shape, at_rest, &Device::flex().autodiff());
+        let [projections, all] = model.bytes_per_weight();
+        println!(
+            "{}",
+            json!({
+                "tokens": layout.tokens(),
+                "bytes_per_projection_weight": projections,
+                "bytes_per_weight": all,
+            })
+        );
+        for line in std::io::stdin().lock().lines() {
+            line?;
+            let start = Instant::now();
+            let loss = ops::with_precision(precision, || model.step(&ids, &layout));
+            let seconds = start.elapsed().as_secs_f64();
+            println!("{}", json!({ "seconds": seconds, "loss": loss }));
+        }
+        Ok(())
+    })
 }

@@ -1,6 +1,6 @@
 //! Our side of `benches/peers/score.py`: one scoring of all asks per line of standard input.
 //!
-//! `score FOLDER ASKS.jsonl [TOKENS_AT_ONCE]`: a model folder, and lines of `prompt` and `completion`.
+//! `score FOLDER ASKS.jsonl [TOKENS_AT_ONCE]`: a model folder, and lines of `prompt`, `pieces` of a completion and `last_only`, whether the last piece alone is scored.
 //! Prints a JSON line when it is ready, and one with the seconds and each completion's log-probabilities after each scoring.
 
 #![expect(clippy::print_stdout, reason = "a bench shows what it measured")]
@@ -30,8 +30,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let read = |line: &str| -> Result<Ask, serde_json::Error> {
         let line: Value = serde_json::from_str(line)?;
-        let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
-        Ok(Ask::new(text("prompt"), text("completion")))
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pieces = line["pieces"].as_array().into_iter().flatten();
+        Ok(Ask {
+            prompt: text(&line["prompt"]),
+            pieces: pieces.map(text).collect(),
+            last_only: line["last_only"] == true,
+        })
     };
     let asks = std::fs::read_to_string(asks)?;
     let asks: Vec<Ask> = asks.lines().map(read).collect::<Result<_, _>>()?;

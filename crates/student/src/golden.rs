@@ -371,10 +371,10 @@ fn a_row_has_the_same_bits_whatever_stands_beside_it() {
             let mut cache = network.cache(n);
             let slots: Vec<usize> = (0..n).collect();
             for slot in &slots {
-                let _ = network.begin(&prompt, *slot, &mut cache);
+                let _ = network.begin(&[&prompt], &[*slot], &mut cache);
             }
             let states = network.advance(&vec![30; n], &slots, &mut cache);
-            let logits = Array::of(&ops::head_rows(states, network.head()));
+            let logits = Array::of(&ops::head_rows(states, network.head(), None));
             let rows = logits.values.chunks_exact(logits.shape[1]);
             rows.map(|row| row.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
                 .collect::<Vec<_>>()

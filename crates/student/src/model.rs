@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use burn::tensor::Tensor;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,8 +19,8 @@ use crate::device::Place;
 use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::network::Network;
-use crate::ops::AtRest;
-use crate::parameter::{self, Lora};
+use crate::ops::{AtRest, Frozen};
+use crate::parameter::{self, Lora, Value};
 use crate::seq2seq::{self, EncoderDecoder};
 use crate::tokenizer::Tokenizer;
 use crate::weights::{self, Array};
@@ -61,6 +64,8 @@ impl Default for ArchitectureOptions {
 pub struct Model {
     pub(crate) network: Network,
     pub(crate) lora: Option<LoraOptions>,
+    /// A copy of the output head for generation, which reads all of it for every token.
+    pub(crate) resting_head: Option<Arc<Frozen>>,
     tokenizer: Tokenizer,
     /// The base model's name, for an adapter's config.
     source: String,
@@ -87,6 +92,7 @@ impl Model {
         Ok(Self {
             network,
             lora: None,
+            resting_head: None,
             tokenizer,
             source: folder.display().to_string(),
         })
@@ -146,6 +152,7 @@ impl Model {
         Ok(Self {
             network: Network::Decoder(decoder),
             lora: None,
+            resting_head: None,
             tokenizer,
             source: "random".to_owned(),
         })
@@ -194,6 +201,34 @@ impl Model {
             lora: None,
             ..self.clone()
         }
+    }
+
+    /// The same model for speaking alone: the adapter folded in, the projections at rest, and beside
+    /// the output head a copy of it at rest, which generation reads.
+    ///
+    /// The embedding stays in f32, also where it is the head too: a token reads one row of it, but
+    /// the whole head.
+    /// Projections that rest already stay as they are; in f32 nothing changes but the adapter.
+    #[must_use]
+    pub fn resting(&self, at_rest: AtRest) -> Self {
+        let mut model = self.merged();
+        if at_rest == AtRest::F32 {
+            return model;
+        }
+        let weights: Vec<usize> = model.network.linears_mut().map(|l| l.weight).collect();
+        let parameters = model.network.parameters();
+        let resting: Vec<(usize, Value)> = weights
+            .into_par_iter()
+            .filter_map(|at| match &parameters[at].value {
+                Value::Matrix(matrix) => Some((at, Value::Frozen(frozen(matrix, at_rest)))),
+                _ => None,
+            })
+            .collect();
+        for (at, value) in resting {
+            model.network.parameters_mut()[at].value = value;
+        }
+        model.resting_head = Some(frozen(model.network.head().weight, at_rest));
+        model
     }
 
     /// Saves a complete Hugging Face folder, in f32 so that it generates what this model generates;
@@ -281,4 +316,11 @@ impl Model {
             .map(|p| p.value.shape().iter().product::<usize>())
             .sum()
     }
+}
+
+/// A matrix at rest.
+fn frozen(matrix: &Tensor<2>, at_rest: AtRest) -> Arc<Frozen> {
+    let array = Array::of(&matrix.clone().inner());
+    let [size_out, size_in] = matrix.dims();
+    Arc::new(Frozen::new(&array.values, [size_out, size_in], at_rest))
 }

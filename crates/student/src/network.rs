@@ -204,19 +204,30 @@ impl Network {
         }
     }
 
-    /// Reads a prompt into an empty slot: the states after its last token, `[1, hidden]`.
-    pub(crate) fn begin(&self, prompt: &Reading, slot: usize, cache: &mut Cache) -> Tensor<2> {
+    /// Reads prompts into empty slots, one each: the states after the last token of each,
+    /// `[prompts, hidden]`; a row's bits do not depend on the prompts beside it.
+    pub(crate) fn begin(
+        &self,
+        prompts: &[&Reading],
+        slots: &[usize],
+        cache: &mut Cache,
+    ) -> Tensor<2> {
         match (self, cache) {
             (Self::Decoder(decoder), Cache::Decoder(cache)) => {
-                let n = prompt.tokens.len();
-                let layout = Layout::new(&[n]);
-                let states = decoder.states_cached(&prompt.tokens, &layout, &[slot], cache);
-                states.narrow(0, n - 1, 1)
+                let lengths: Vec<usize> = prompts.iter().map(|p| p.tokens.len()).collect();
+                let tokens: Vec<&[u32]> = prompts.iter().map(|p| &p.tokens[..]).collect();
+                let layout = Layout::new(&lengths);
+                let last: Vec<u32> = layout.sequences().map(|rows| rows.end as u32 - 1).collect();
+                let states = decoder.states_cached(&tokens.concat(), &layout, slots, cache);
+                ops::embedding(&states, &last)
             }
             (Self::EncoderDecoder(network), Cache::EncoderDecoder(cache)) => {
-                let layout = Layout::new(&[prompt.source.len()]);
-                network.read(&prompt.source, &layout, &[slot], cache);
-                network.states_cached(&prompt.tokens, &[slot], cache)
+                let states = prompts.iter().zip(slots).map(|(prompt, &slot)| {
+                    let layout = Layout::new(&[prompt.source.len()]);
+                    network.read(&prompt.source, &layout, &[slot], cache);
+                    network.states_cached(&prompt.tokens, &[slot], cache)
+                });
+                Tensor::cat(states.collect(), 0)
             }
             _ => unreachable!("the cache was made by this network"),
         }

@@ -40,6 +40,18 @@ pub enum Base {
     Nf4,
 }
 
+impl Base {
+    /// The form; `is_double` is for the sizes of 4-bit blocks.
+    pub(crate) fn at_rest(self, is_double: bool) -> AtRest {
+        match self {
+            Self::F32 => AtRest::F32,
+            Self::Bf16 => AtRest::Bf16,
+            Self::Int8 => AtRest::Int8,
+            Self::Nf4 => AtRest::Nf4 { is_double },
+        }
+    }
+}
+
 /// How exact the products with weights are while training; sums, weights and updates stay in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -187,14 +199,7 @@ impl Default for TrainOptions {
 impl TrainOptions {
     /// How the base model's projections rest while its student is trained and asked.
     pub fn at_rest(&self) -> AtRest {
-        match self.base {
-            Base::F32 => AtRest::F32,
-            Base::Bf16 => AtRest::Bf16,
-            Base::Int8 => AtRest::Int8,
-            Base::Nf4 => AtRest::Nf4 {
-                is_double: self.double_quantisation,
-            },
-        }
+        self.base.at_rest(self.double_quantisation)
     }
 
     /// Complains of values that cannot work, by their keys.

@@ -67,22 +67,28 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 #[test]
-fn logits_loss_and_every_gradient_over_nf4_codes_agree_with_pytorch() {
+fn logits_over_every_code_and_loss_and_gradients_over_nf4_agree_with_pytorch() {
     let path = fixtures().join("quantised-lora/golden.safetensors");
     let (golden, _) = weights::load_file(&path).unwrap();
     let mut model = adapted(AtRest::Nf4 { is_double: false });
     let (sequences, refused) = batch::sequences(&model, &items(), LossOn::Completion).unwrap();
     assert!(refused.is_empty());
-    let mut tokens = sequences[0].tokens.clone();
-    tokens.push(2);
-    let found = logits(&model, &tokens);
-    let rows = found.values.chunks_exact(found.shape[1]);
-    let kept: Vec<f32> = rows
-        .flat_map(|row| row.iter().step_by(7).copied())
-        .collect();
-    // Sums in another order, on tensors of this size: as for the weights in f32.
-    let worst = difference(&kept, &golden["logits"].values);
-    assert!(worst < 1e-5, "logits: {worst:e}");
+    for (at_rest, name) in [
+        (AtRest::Nf4 { is_double: false }, "logits"),
+        (AtRest::Nf4 { is_double: true }, "double.logits"),
+        (AtRest::Int8, "int8.logits"),
+    ] {
+        let mut tokens = sequences[0].tokens.clone();
+        tokens.push(2);
+        let found = logits(&adapted(at_rest), &tokens);
+        let rows = found.values.chunks_exact(found.shape[1]);
+        let kept: Vec<f32> = rows
+            .flat_map(|row| row.iter().step_by(7).copied())
+            .collect();
+        // Sums in another order, on tensors of this size: as for the weights in f32.
+        let worst = difference(&kept, &golden[name].values);
+        assert!(worst < 1e-5, "{name}: {worst:e}");
+    }
 
     model.network = model.network.tracked();
     let packed = batch::pack(&sequences, 4096);
@@ -103,7 +109,7 @@ fn logits_loss_and_every_gradient_over_nf4_codes_agree_with_pytorch() {
     }
     assert_eq!(
         n,
-        golden.len() - 2,
+        golden.len() - 4,
         "as many trained tensors as PyTorch has"
     );
 }

@@ -23,6 +23,9 @@ pub struct Ask {
     pub prompt: String,
     /// The pieces of the completion, such as a rationale and the answer after it.
     pub pieces: Vec<String>,
+    /// Whether the last piece alone is scored: those before it are read, and have no tokens in the
+    /// [`Score`].
+    pub last_only: bool,
 }
 
 impl Ask {
@@ -31,6 +34,7 @@ impl Ask {
         Self {
             prompt: prompt.into(),
             pieces: vec![completion.into()],
+            last_only: false,
         }
     }
 }
@@ -49,7 +53,7 @@ pub struct Token {
 /// What a model thinks of a completion; no end token is added to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// The tokens of each piece.
+    /// The tokens of each piece that is scored.
     ///
     /// After an empty prompt, and without a token that begins every text, the first token has no
     /// probability and is left out.
@@ -193,7 +197,8 @@ struct Text {
     source: Vec<u32>,
     /// What the decoder reads and foretells: prompt and completion, where no encoder reads the prompt.
     tokens: Vec<u32>,
-    /// Where the completion begins; at 1 where there is nothing before it.
+    /// The first token to score: where the completion, or its last piece alone, begins; at 1 where
+    /// there is nothing before it.
     first: usize,
     /// Where each piece ends.
     ends: Vec<usize>,
@@ -202,9 +207,12 @@ struct Text {
 impl Text {
     fn new(model: &Model, ask: &Ask) -> Result<Self, Unscored> {
         let Reading { source, mut tokens } = model.reading(&ask.prompt);
-        let first = tokens.len().max(1);
+        let mut first = tokens.len().max(1);
         let mut ends = Vec::with_capacity(ask.pieces.len());
         for piece in &ask.pieces {
+            if ask.last_only {
+                first = tokens.len().max(1);
+            }
             tokens.extend(model.tokenizer().completion(piece));
             ends.push(tokens.len());
         }
@@ -344,6 +352,7 @@ mod tests {
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
+            last_only: false,
         };
         let mut asks = vec![chain(0), chain(2), chain(1)];
         asks.push(Ask::new("Does iron float? ", "No, it sinks."));
@@ -371,6 +380,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_last_piece_alone_has_the_numbers_that_it_has_among_all() {
+        let all = asks();
+        let last = all.iter().cloned().map(|ask| Ask {
+            last_only: true,
+            ..ask
+        });
+        let last: Vec<Ask> = last.collect();
+        for (whole, alone) in scores(&all, 60).into_iter().zip(scores(&last, 60)) {
+            let (whole, alone) = (whole.unwrap(), alone.unwrap());
+            let n = alone.pieces.len() - 1;
+            assert_eq!(n + 1, whole.pieces.len());
+            assert!(alone.pieces[..n].iter().all(Vec::is_empty));
+            assert_eq!(alone.pieces[n].len(), whole.pieces[n].len());
+            for (a, b) in alone.pieces[n].iter().zip(&whole.pieces[n]) {
+                assert_eq!((a.id, a.rank), (b.id, b.rank));
+                assert!((a.log_probability - b.log_probability).abs() < 1e-5);
+            }
+        }
+        let nothing = Ask {
+            pieces: vec!["It floats.".to_owned(), String::new()],
+            ..last[0].clone()
+        };
+        let found = scores(&[nothing], 60).remove(0);
+        assert_eq!(found, Err(Unscored::Empty));
     }
 
     /// Both sides' numbers carry the rounding of f32 through a few layers; the golden ones are f64.

@@ -311,10 +311,10 @@ impl<'a> Training<'a> {
         let dropout = self.dropout(step);
         let shares = options.share_prompts && dropout.is_none();
         let passes = Pass::pack(self.units_of(step), most, shares, &options.objectives);
-        let outcome = ops::with_precision(self.precision, || {
-            self.aims
-                .loss_and_gradient(&self.model.network, &passes, dropout)
-        });
+        let (aims, network, precision) = (&self.aims, &self.model.network, self.precision);
+        let pass = || aims.loss_and_gradient(network, &passes, dropout);
+        // On a thread of the pool, which then never waits for another to take up what it could do itself.
+        let outcome = rayon::scope(|_| ops::with_precision(precision, pass));
         let Outcome {
             loss,
             gradient,

@@ -24,7 +24,11 @@ fn cells_are_done_once_and_shown_in_one_table() {
     };
     let first = ablate("random,morsd");
     let said = expect(&first, 0);
-    assert_eq!(said.matches("train     done").count(), 4, "{said}");
+    let trained = |said: &str| said.matches(": trained and measured in ").count();
+    assert_eq!(trained(&said), 4, "{said}");
+    assert!(said.contains("cell 4 of 4: morsd, keep 9, seed 0: "), "{said}");
+    // What a training says before it begins is said once.
+    assert_eq!(said.matches("one item, its trained tokens").count(), 1);
     let table = String::from_utf8_lossy(&first.stdout).into_owned();
     assert!(
         table.contains("| morsd | 1 |") && table.contains("| p (Holm) |"),
@@ -33,9 +37,9 @@ fn cells_are_done_once_and_shown_in_one_table() {
 
     // One more selector trains its own cells alone; of equal selections one is trained.
     let said = expect(&ablate("random,morsd,rsr"), 0);
-    assert_eq!(said.matches("train     done").count(), 1, "{said}");
+    assert_eq!(trained(&said), 1, "{said}");
     let again = ablate("random,morsd");
-    assert_eq!(expect(&again, 0).matches("train     done").count(), 0);
+    assert_eq!(trained(&expect(&again, 0)), 0);
     let cell = folder.path().join("out/ablate/morsd-1/seed-0");
     assert!(cell.join("cell.json").is_file() && !cell.join("model").exists());
     assert!(folder.path().join("out/ablate/ablation.html").is_file());

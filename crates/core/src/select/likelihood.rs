@@ -8,12 +8,14 @@ use crate::event::Observer;
 /// Prompt and pieces are tokenised each by itself and stand one after the other; in a model with
 /// an encoder it reads the prompt, and the decoder the pieces. Asks that begin alike share the
 /// work, if the model can.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// What the model reads first; nothing for a text by itself.
     pub prompt: String,
     /// The pieces of the completion.
     pub pieces: Vec<String>,
+    /// Whether the last piece alone is scored: those before it are read, and have no tokens.
+    pub last_only: bool,
 }
 
 /// What a model thinks of one token, given all before it.
@@ -86,7 +88,12 @@ impl Likelihood for Toy {
                 }
                 tokens
             };
-            Ok(ask.pieces.iter().map(piece).collect())
+            let mut tokens: Vec<Vec<Token>> = ask.pieces.iter().map(piece).collect();
+            if ask.last_only {
+                let read = ask.pieces.len().saturating_sub(1);
+                tokens[..read].iter_mut().for_each(Vec::clear);
+            }
+            Ok(tokens)
         };
         Ok(asks.iter().map(one).collect())
     }

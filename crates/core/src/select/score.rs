@@ -109,22 +109,20 @@ type Places = Vec<usize>;
 #[derive(Default)]
 struct Asks {
     all: Vec<Ask>,
-    places: HashMap<(String, Vec<String>), usize>,
+    places: HashMap<Ask, usize>,
 }
 
 impl Asks {
-    fn add(&mut self, prompt: &str, pieces: Vec<String>) -> usize {
-        let key = (prompt.to_owned(), pieces);
-        *self
-            .places
-            .entry(key)
-            .or_insert_with_key(|(prompt, pieces)| {
-                self.all.push(Ask {
-                    prompt: prompt.clone(),
-                    pieces: pieces.clone(),
-                });
-                self.all.len() - 1
-            })
+    fn add(&mut self, prompt: &str, pieces: Vec<String>, last_only: bool) -> usize {
+        let ask = Ask {
+            prompt: prompt.to_owned(),
+            pieces,
+            last_only,
+        };
+        *self.places.entry(ask).or_insert_with_key(|ask| {
+            self.all.push(ask.clone());
+            self.all.len() - 1
+        })
     }
 }
 
@@ -242,7 +240,7 @@ fn plan(
                 let pieces = |a: &String| vec![reasoned.clone(), a.clone()];
                 answers
                     .iter()
-                    .map(|a| asks.add(prompt, pieces(a)))
+                    .map(|a| asks.add(prompt, pieces(a), true))
                     .collect()
             };
             plan_answer(
@@ -256,8 +254,10 @@ fn plan(
         }
         if wanted.response {
             let text = completion(candidate);
-            planned.response = Some(asks.add(own, vec![text.clone()]));
-            planned.response_alone = wanted.response_alone.then(|| asks.add("", vec![text]));
+            planned.response = Some(asks.add(own, vec![text.clone()], false));
+            planned.response_alone = wanted
+                .response_alone
+                .then(|| asks.add("", vec![text], false));
         }
         plans.push(planned);
     }

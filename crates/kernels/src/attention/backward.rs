@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Input, View, capped, raw_scores, tasks, with_scratch};
-use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
+use super::{BLOCK, Input, View, capped, tasks, with_scratch};
+use crate::gemm::{Matrix, MatrixMut, Put};
 use crate::math::{dot, exponentiate};
 use crate::rope::{Strided, rotate};
 use crate::shared::Shared;
@@ -66,17 +66,14 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                     let area = height * width;
                     let (probs, slopes) = (&mut probs[..area], &mut slopes[..area]);
                     let grad = input.queries(grad, tree, &block, head).matrix(height, size);
-                    let one = Threads::One;
                     input.rotate_queries(tree, &block, head, queries);
-                    raw_scores(queries, keys, size, &block, probs);
+                    input.raw_scores(queries, keys, &block, probs);
                     for (column, rows) in &block.pieces {
-                        multiply(
+                        input.product(
                             MatrixMut::with_step(&mut slopes[*column..], height, rows.len(), width),
                             grad,
                             v.skip(rows.start).matrix(rows.len(), size).t(),
-                            1.0,
                             Put::Over,
-                            one,
                         );
                     }
                     let first_row = tree.rows.start + block.rows.start;
@@ -92,14 +89,14 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                         let (p, s) = (of(&probs[*column..]), of(&slopes[*column..]));
                         let first = rows.start * size;
                         let d_values = MatrixMut::new(&mut d_values[first..], n, size);
-                        multiply(d_values, p.t(), grad, 1.0, Put::Onto, one);
+                        input.product(d_values, p.t(), grad, Put::Onto);
                         let q = Matrix::new(queries, height, size);
                         let d_keys = MatrixMut::new(&mut d_keys[first..], n, size);
-                        multiply(d_keys, s.t(), q, 1.0, Put::Onto, one);
+                        input.product(d_keys, s.t(), q, Put::Onto);
                         let k = Matrix::new(&keys[first..], n, size);
                         let put = if *column == 0 { Put::Over } else { Put::Onto };
                         let d_queries = MatrixMut::new(d_queries, height, size);
-                        multiply(d_queries, s, k, 1.0, put, one);
+                        input.product(d_queries, s, k, put);
                     }
                     // A gradient is turned back by the angle that its row was turned by.
                     let tables = input.tables.skip(block.view.first, shape.half);

@@ -8,8 +8,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::gemm::{Matrix, MatrixMut, Put, Threads, multiply};
+use crate::bf16;
+use crate::gemm::{self, Matrix, MatrixMut, Precision, Put, Threads};
 use crate::math::{exponentiate, highest, tanh};
+use crate::packed;
 pub use crate::rope::Tables;
 use crate::rope::{Strided, rotate};
 use crate::shared::Shared;
@@ -88,6 +90,8 @@ pub struct Input<'a> {
     pub sequences: &'a [Sequence],
     /// Heads, rotation, scale, window and cap.
     pub shape: Shape,
+    /// How exact the products are.
+    pub precision: Precision,
 }
 
 impl<'a> Input<'a> {
@@ -117,6 +121,44 @@ impl<'a> Input<'a> {
             );
         }
         trees
+    }
+
+    /// A product on the calling thread.
+    fn product(&self, c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, put: Put) {
+        match self.precision {
+            Precision::Bf16 if bf16::is_available() => {
+                packed::multiply_alone(self.precision, c, a, b, 1.0, put);
+            }
+            _ => gemm::multiply(c, a, b, 1.0, put, Threads::One),
+        }
+    }
+
+    /// `scores [height, width] = q k'`, `k` the rotated keys of the whole tree.
+    fn raw_scores(&self, q: &[f32], k: &[f32], block: &Block, scores: &mut [f32]) {
+        let (height, width) = (block.rows.len(), block.view.width);
+        let size = self.shape.head_size;
+        for (column, rows) in &block.pieces {
+            self.product(
+                MatrixMut::with_step(&mut scores[*column..], height, rows.len(), width),
+                Matrix::new(q, height, size),
+                Matrix::new(&k[rows.start * size..], rows.len(), size).t(),
+                Put::Over,
+            );
+        }
+    }
+
+    /// `mixed [height, size] = probabilities v`
+    fn mix(&self, probabilities: &[f32], v: Strided<'_>, block: &Block, mixed: &mut [f32]) {
+        let (height, width) = (block.rows.len(), block.view.width);
+        let size = self.shape.head_size;
+        for (column, rows) in &block.pieces {
+            self.product(
+                MatrixMut::new(mixed, height, size),
+                Matrix::with_step(&probabilities[*column..], height, rows.len(), width),
+                v.skip(rows.start).matrix(rows.len(), size),
+                if *column == 0 { Put::Over } else { Put::Onto },
+            );
+        }
     }
 
     /// The rows of a tree in one of the key-value heads.
@@ -220,9 +262,9 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
                 let (height, width) = (block.rows.len(), block.view.width);
                 input.rotate_queries(tree, &block, head, queries);
                 let scores = &mut scores[..height * width];
-                raw_scores(queries, keys, size, &block, scores);
+                input.raw_scores(queries, keys, &block, scores);
                 let sums = softmax(scores, block.view, shape.scale, shape.soft_cap);
-                mix(scores, v, size, &block, mixed);
+                input.mix(scores, v, &block, mixed);
                 for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
                     let row = tree.rows.start + block.rows.start + i;
                     // SAFETY: each row and head belongs to exactly one task.
@@ -238,36 +280,6 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
             }
         });
     });
-}
-
-/// `scores [height, width] = q k'`, `k` the rotated keys of the whole tree.
-fn raw_scores(q: &[f32], k: &[f32], size: usize, block: &Block, scores: &mut [f32]) {
-    let (height, width) = (block.rows.len(), block.view.width);
-    for (column, rows) in &block.pieces {
-        multiply(
-            MatrixMut::with_step(&mut scores[*column..], height, rows.len(), width),
-            Matrix::new(q, height, size),
-            Matrix::new(&k[rows.start * size..], rows.len(), size).t(),
-            1.0,
-            Put::Over,
-            Threads::One,
-        );
-    }
-}
-
-/// `mixed [height, size] = probabilities v`
-fn mix(probabilities: &[f32], v: Strided<'_>, size: usize, block: &Block, mixed: &mut [f32]) {
-    let (height, width) = (block.rows.len(), block.view.width);
-    for (column, rows) in &block.pieces {
-        multiply(
-            MatrixMut::new(mixed, height, size),
-            Matrix::with_step(&probabilities[*column..], height, rows.len(), width),
-            v.skip(rows.start).matrix(rows.len(), size),
-            1.0,
-            if *column == 0 { Put::Over } else { Put::Onto },
-            Threads::One,
-        );
-    }
 }
 
 /// Scores that have a cap are scaled and capped; returns what is left to multiply them by.

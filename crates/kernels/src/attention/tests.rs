@@ -6,6 +6,7 @@ struct Case {
     tables: [Vec<f32>; 2],
     sequences: Vec<Sequence>,
     shape: Shape,
+    precision: Precision,
 }
 
 impl Case {
@@ -42,6 +43,7 @@ impl Case {
             tables: [table(f32::cos), table(f32::sin)],
             sequences: lengths.iter().map(sequence).collect(),
             shape,
+            precision: Precision::F32,
         }
     }
 
@@ -73,6 +75,7 @@ impl Case {
             tables: Tables { cos, sin },
             sequences: &self.sequences,
             shape: self.shape,
+            precision: self.precision,
         }
     }
 
@@ -174,4 +177,18 @@ fn a_branch_equals_its_whole_chain_alone() {
         parent: None,
     }];
     assert_close(&found[..95 * 16], &alone.attend()[0][..95 * 16], 1e-6);
+}
+
+#[test]
+fn rounded_products_are_near_exact_ones() {
+    let mut case = Case::new(6, 2, 16, 8, &[70, 3, 150]).tree(&[None, Some(0), Some(0)]);
+    let (exact, slopes) = (case.attend(), case.backward());
+    case.precision = Precision::Bf16;
+    let (rounded, rounded_slopes) = (case.attend(), case.backward());
+    for (rounded, exact) in rounded.iter().zip(&exact) {
+        assert_close(rounded, exact, 1e-2);
+    }
+    for (rounded, exact) in rounded_slopes.iter().zip(&slopes) {
+        assert_close(rounded, exact, 2e-2);
+    }
 }

@@ -81,6 +81,14 @@ impl Frozen {
         }
     }
 
+    /// The bits of bf16, row-major, if it rests in them.
+    pub(crate) fn narrow(&self) -> Option<&[u16]> {
+        match &self.entries {
+            Entries::Bf16(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
     /// The memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -187,6 +195,7 @@ impl Frozen {
     }
 
     /// `x W'` for the few rows of decoding, as [`rows::multiply`] does it: the bits of a row do not depend on the rows beside it.
+    /// With 8-bit codes, `x` is rounded to 16 bits ([`rows::multiply_int8`]).
     ///
     /// # Panics
     /// If `x` has no whole rows.
@@ -194,7 +203,9 @@ impl Frozen {
     pub fn few_rows(&self, x: &[f32]) -> Vec<f32> {
         match &self.entries {
             Entries::F32(entries) => rows::multiply(x, entries, self.size_in),
-            _ => rows::multiply_with(x, self.size_in, self.size_out, |rows, out| {
+            Entries::Bf16(entries) => rows::multiply_bf16(x, entries, self.size_in),
+            Entries::Int8 { codes, absmax } => rows::multiply_int8(x, codes, absmax, self.size_in),
+            Entries::Nf4(_) => rows::multiply_with(x, self.size_in, self.size_out, |rows, out| {
                 self.dequantise_part(rows, 0..self.size_in, out, self.size_in);
             }),
         }

@@ -141,7 +141,10 @@ fn products_are_those_of_the_dequantised_weight() {
 
             let y = MatrixMut::new(&mut expected, n, size_out);
             multiply_plain(y, x_matrix, wide.t(), 1.0, Put::Over);
-            assert_close(&frozen.few_rows(&x), &expected, 2e-6);
+            // With 8-bit codes `x` has 16 bits.
+            let is_int8 = at_rest == AtRest::Int8;
+            let tolerance = if is_int8 { 1e-4 } else { 2e-6 };
+            assert_close(&frozen.few_rows(&x), &expected, tolerance);
 
             let mut expected = x.clone();
             let dx = MatrixMut::new(&mut expected, n, size_in);

@@ -17,8 +17,9 @@ use rayon::prelude::*;
 
 use crate::bf16;
 use crate::frozen::Frozen;
-use crate::gemm::{Matrix, MatrixMut, Precision, Put};
+use crate::gemm::{Matrix, MatrixMut, Precision, Put, Threads};
 use crate::level::{self, Level};
+use crate::lines::Line;
 use pack::{Source, pack_right};
 use vectors::Vectors;
 
@@ -66,6 +67,15 @@ trait Engine: Copy + Send + Sync {
     /// # Safety
     /// The source is readable, the panel has room for the lines, and the processor has the instructions.
     unsafe fn pack(self, source: Source, panel: *mut f32, step: usize);
+
+    /// As [`Self::pack`], of the bits of bf16; only where lines hold pairs.
+    ///
+    /// # Safety
+    /// As for [`Self::pack`].
+    unsafe fn pack_narrow(self, source: Source<u16>, panel: *mut f32, step: usize) {
+        let _ = (source, panel, step);
+        unreachable!("lines of pairs only");
+    }
 
     /// Multiplies a panel by a panel and puts the block down.
     ///
@@ -169,14 +179,15 @@ pub struct Left {
     /// Where each matrix begins and the last ends, in lines.
     lines: Vec<usize>,
     depths: Vec<usize>,
-    panels: Vec<f32>,
+    panels: Vec<Line>,
+    threads: Threads,
 }
 
 thread_local! {
     /// Memory of left sides that are done.
-    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
     /// A panel of a right side, and a piece of it before it is packed.
-    static PANEL: RefCell<(Vec<f32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static PANEL: RefCell<(Vec<Line>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
 /// Left sides whose memory is kept.
@@ -194,7 +205,7 @@ impl Drop for Left {
             let mut spare = spare.borrow_mut();
             spare.push(panels);
             if spare.len() > SPARES {
-                let smallest = (0..spare.len()).min_by_key(|&i| spare[i].capacity());
+                let smallest = (0..spare.len()).min_by_key(|&i| spare[i].len());
                 spare.swap_remove(smallest.expect("there are some"));
             }
         });
@@ -218,14 +229,14 @@ impl Left {
             lines.push(last + depth.div_ceil(depth_of_line));
         }
         let n = rows.div_ceil(height.max(1)) * lines[depths.len()] * step;
-        let fits = |spare: &Vec<f32>| spare.capacity() >= n;
-        let mut panels = SPARE.with_borrow_mut(|spare| {
-            let found = spare.iter().position(fits)?;
+        let spare = SPARE.with_borrow_mut(|spare| {
+            let found = spare
+                .iter()
+                .position(|spare| spare.len() * Line::LEN >= n)?;
             Some(spare.swap_remove(found))
         });
-        let panels = panels.get_or_insert_default();
-        panels.resize(n, 0.0);
-        let panels = std::mem::take(panels);
+        // Longer than it needs to be, so that it never has to be filled again.
+        let panels = spare.unwrap_or_else(|| Line::zeros(n));
         Self {
             kind,
             rows,
@@ -233,6 +244,7 @@ impl Left {
             lines,
             depths: depths.to_vec(),
             panels,
+            threads: Threads::All,
         }
     }
 
@@ -242,6 +254,14 @@ impl Left {
         let mut left = Self::new(precision, matrix.rows, &[matrix.cols]);
         left.pack(0, matrix);
         left
+    }
+
+    /// How many threads pack and multiply it.
+    fn n_threads(&self) -> usize {
+        match self.threads {
+            Threads::One => 1,
+            Threads::All => rayon::current_num_threads(),
+        }
     }
 
     /// Packs matrix number `at`.
@@ -260,10 +280,16 @@ impl Left {
             return;
         }
         let (kind, height, first_line) = (self.kind, self.height, self.lines[at]);
+        let n_heights = self.rows.div_ceil(height);
         // A few panels a task.
-        let share = (self.rows.div_ceil(height)).div_ceil(4 * rayon::current_num_threads());
-        let tasks = self.panels.par_chunks_mut(total * share).enumerate();
-        tasks.for_each(|(task, panels)| {
+        let threads = self.n_threads();
+        let share = if threads == 1 {
+            n_heights
+        } else {
+            n_heights.div_ceil(4 * threads)
+        };
+        let panels = &mut Line::values_mut(&mut self.panels)[..n_heights * total];
+        let pack = |(task, panels)| {
             kind.run(PackLeft {
                 matrix,
                 panels,
@@ -272,10 +298,18 @@ impl Left {
                 height,
                 first_line,
             });
-        });
+        };
+        if threads == 1 {
+            pack((0, panels));
+        } else {
+            panels
+                .par_chunks_mut(total * share)
+                .enumerate()
+                .for_each(pack);
+        }
     }
 
-    /// `c = scale * sum of left[i] rights[i]`, or `c += ..`, over the first matrices of the left, on all threads of rayon's current pool.
+    /// `c = scale * sum of left[i] rights[i]`, or `c += ..`, over the first matrices of the left.
     ///
     /// # Panics
     /// If the shapes do not fit together.
@@ -289,7 +323,7 @@ impl Left {
             return;
         }
         let [_, step, cols, _] = self.kind.shape();
-        let threads = rayon::current_num_threads();
+        let threads = self.n_threads();
         let n_panels = c.cols.div_ceil(cols);
         let n_heights = c.rows.div_ceil(self.height);
         // Columns first; rows too where there are few columns.
@@ -347,6 +381,24 @@ pub fn multiply(
     put: Put,
 ) {
     Left::of(precision, a).multiply(c, &[b], scale, put);
+}
+
+/// As [`multiply`], of matrices, on the calling thread alone.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub(crate) fn multiply_alone(
+    precision: Precision,
+    c: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    scale: f32,
+    put: Put,
+) {
+    let mut left = Left::new(precision, a.rows, &[a.cols]);
+    left.threads = Threads::One;
+    left.pack(0, a);
+    left.multiply(c, &[Right::Matrix(b)], scale, put);
 }
 
 /// Where tasks write.
@@ -429,7 +481,11 @@ impl Work for Task<'_> {
             let piece_lines = lines.div_ceil(n_pieces);
             // Room for one panel after the other, each of a piece's lines.
             let room = piece_lines * E::COLS;
-            panels.resize(panels.len().max(room * n_panels), 0.0);
+            if panels.len() * Line::LEN < room * n_panels {
+                *panels = Line::zeros(room * n_panels);
+            }
+            let panels = Line::values_mut(panels);
+            let left_panels = Line::values(&left.panels);
             for piece in 0..n_pieces {
                 let here = piece * piece_lines..lines.min((piece + 1) * piece_lines);
                 for (i, right) in self.rights.iter().enumerate() {
@@ -454,7 +510,7 @@ impl Work for Task<'_> {
                 let put = if piece == 0 { self.put } else { Put::Onto };
                 for height in self.heights.clone() {
                     let row = height * left.height;
-                    let a = &left.panels[height * total + here.start * self.step..];
+                    let a = &left_panels[height * total + here.start * self.step..];
                     let a = &a[..here.len() * self.step];
                     for (panel, col) in self.cols.clone().step_by(E::COLS).enumerate() {
                         let block = Block {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::{Engine, Right};
 use crate::frozen::Frozen;
 
-/// Some lanes (rows of a left side, columns of a right side) of some depth.
+/// Some lanes (rows of a left side, columns of a right side) of some depth, in f32 or the bits of bf16.
 #[derive(Clone, Copy)]
-pub(super) struct Source {
-    pub(super) first: *const f32,
+pub(super) struct Source<T = f32> {
+    pub(super) first: *const T,
     pub(super) lane_step: usize,
     pub(super) depth_step: usize,
     pub(super) lanes: usize,
@@ -41,54 +41,83 @@ pub(super) fn pack_right<E: Engine>(
         "whole panels"
     );
     match right {
-        // Rows of the matrix are lines: a few of them at a time over all panels, so that what lies together is read together.
-        Right::Matrix(matrix) if matrix.col_step == 1 => {
-            for start in depth.clone().step_by(SHORT) {
-                let n = SHORT.min(depth.end - start);
-                let source = |col| Source {
-                    first: matrix.first(start, col),
-                    lane_step: 1,
-                    depth_step: matrix.row_step,
-                    lanes: 0,
-                    depth: n,
-                };
-                let line = (start - depth.start) / E::DEPTH;
-                each_group::<E>(cols.clone(), room, |place, col, lanes| {
-                    let source = Source {
-                        lanes,
-                        ..source(col)
-                    };
-                    let place = &mut panels[place + line * E::COLS..];
-                    // SAFETY: the source lies within the matrix, the panel has room as asserted.
-                    unsafe { engine.pack(source, place.as_mut_ptr(), E::COLS) };
-                });
-            }
-        }
-        Right::Matrix(matrix) => each_group::<E>(cols, room, |place, col, lanes| {
-            let source = Source {
-                first: matrix.first(depth.start, col),
+        Right::Matrix(matrix) => {
+            let source = |depth: usize, col| Source {
+                first: matrix.first(depth, col),
                 lane_step: matrix.col_step,
                 depth_step: matrix.row_step,
-                lanes,
-                depth: depth.len(),
+                lanes: 0,
+                depth: 0,
             };
-            // SAFETY: as above.
-            unsafe { engine.pack(source, panels[place..].as_mut_ptr(), E::COLS) };
-        }),
-        Right::Transposed(frozen) => each_group::<E>(cols, room, |place, col, lanes| {
-            let panel = &mut panels[place..];
-            pack_rows(
-                engine,
-                frozen,
-                depth.clone(),
-                col..col + lanes,
-                panel,
-                scratch,
-            );
-        }),
-        Right::Frozen(frozen) => {
-            pack_columns(engine, frozen, depth, cols, panels, room, scratch);
+            pack_source::<E, f32>(depth, cols, panels, room, source, |source, panel| {
+                // SAFETY: the source lies within the matrix, the panel has room as asserted.
+                unsafe { engine.pack(source, panel, E::COLS) };
+            });
         }
+        Right::Transposed(frozen) | Right::Frozen(frozen) => {
+            let is_transposed = matches!(right, Right::Transposed(_));
+            let pairs = frozen.narrow().filter(|_| E::DEPTH == 2);
+            let [_, size_in] = frozen.shape();
+            match pairs {
+                Some(narrow) => {
+                    let source = |depth: usize, col: usize| {
+                        let [lane_step, depth_step] = if is_transposed {
+                            [size_in, 1]
+                        } else {
+                            [1, size_in]
+                        };
+                        let first = narrow.as_ptr();
+                        Source {
+                            first: first.wrapping_add(depth * depth_step + col * lane_step),
+                            lane_step,
+                            depth_step,
+                            lanes: 0,
+                            depth: 0,
+                        }
+                    };
+                    pack_source::<E, u16>(depth, cols, panels, room, source, |source, panel| {
+                        // SAFETY: the source lies within the weight, the panel has room as asserted.
+                        unsafe { engine.pack_narrow(source, panel, E::COLS) };
+                    });
+                }
+                None if is_transposed => each_group::<E>(cols, room, |place, col, lanes| {
+                    let panel = &mut panels[place..];
+                    let rows = col..col + lanes;
+                    pack_rows(engine, frozen, depth.clone(), rows, panel, scratch);
+                }),
+                None => pack_columns(engine, frozen, depth, cols, panels, room, scratch),
+            }
+        }
+    }
+}
+
+/// Packs what lies in memory as it is packed: `source` says where a depth and column stand, `pack` takes the lanes and depth of one piece.
+///
+/// Where columns lie together a few lines are packed at a time over all panels, so that what lies together is read together.
+#[inline(always)]
+fn pack_source<E: Engine, T>(
+    depth: Range<usize>,
+    cols: Range<usize>,
+    panels: &mut [f32],
+    room: usize,
+    source: impl Fn(usize, usize) -> Source<T>,
+    pack: impl Fn(Source<T>, *mut f32),
+) {
+    let short = match source(depth.start, cols.start).lane_step {
+        1 => SHORT,
+        _ => depth.len().max(1),
+    };
+    for start in depth.clone().step_by(short) {
+        let n = short.min(depth.end - start);
+        let line = (start - depth.start) / E::DEPTH;
+        each_group::<E>(cols.clone(), room, |place, col, lanes| {
+            let source = Source {
+                lanes,
+                depth: n,
+                ..source(start, col)
+            };
+            pack(source, panels[place + line * E::COLS..].as_mut_ptr());
+        });
     }
 }
 

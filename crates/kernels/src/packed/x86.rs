@@ -1,12 +1,14 @@
 //! The engines in AVX-512: f32, and pairs of bf16.
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, __m512bh, __m512i, _mm256_maskz_loadu_epi16, _mm256_setzero_si256, _mm512_add_ps,
+    _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps_si512, _mm512_castsi256_si512,
+    _mm512_castsi512_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+    _mm512_inserti64x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_epi16, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+    _mm512_unpacklo_ps,
 };
 
 use super::pack::Source;
@@ -54,6 +56,12 @@ impl Engine for Bf16 {
     unsafe fn pack(self, source: Source, panel: *mut f32, step: usize) {
         // SAFETY: the caller's promise.
         unsafe { pack_pairs(source, panel, step) };
+    }
+
+    #[inline(always)]
+    unsafe fn pack_narrow(self, source: Source<u16>, panel: *mut f32, step: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { pack_narrow_pairs(source, panel, step) };
     }
 
     #[inline(always)]
@@ -147,9 +155,7 @@ unsafe fn pack_pairs(source: Source, panel: *mut f32, step: usize) {
             }
         } else {
             assert_eq!(lane_step, 1, "rows or columns are contiguous");
-            // Entry 2 i is entry i of the lower half, entry 2 i + 1 that of the upper.
-            let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
-            let order = _mm512_loadu_si512(order.as_ptr().cast());
+            let order = pairs_of_halves();
             let lanes = mask(lanes);
             for pair in 0..depth.div_ceil(2) {
                 let at = first.add(2 * pair * depth_step);
@@ -165,6 +171,65 @@ unsafe fn pack_pairs(source: Source, panel: *mut f32, step: usize) {
             }
         }
     }
+}
+
+/// As [`pack_pairs`], of what is rounded already.
+///
+/// # Safety
+/// See [`Engine::pack`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn pack_narrow_pairs(source: Source<u16>, panel: *mut f32, step: usize) {
+    let Source {
+        first,
+        lane_step,
+        depth_step,
+        lanes,
+        depth,
+    } = source;
+    // SAFETY: reads are masked to the source's lanes and depth; the panel has room for the lines.
+    unsafe {
+        if depth_step == 1 {
+            for k in (0..depth).step_by(32) {
+                let left = depth - k;
+                let taken = u32::MAX >> 32usize.saturating_sub(left);
+                let mut lines = [_mm512_setzero_ps(); 16];
+                for (lane, line) in lines.iter_mut().enumerate().take(lanes) {
+                    let at = first.add(lane * lane_step + k);
+                    *line = _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(taken, at.cast()));
+                }
+                transpose(&mut lines);
+                for (i, line) in lines.iter().enumerate().take(left.div_ceil(2)) {
+                    let at = panel.add((k / 2 + i) * step);
+                    _mm512_storeu_si512(at.cast(), _mm512_castps_si512(*line));
+                }
+            }
+        } else {
+            assert_eq!(lane_step, 1, "rows or columns are contiguous");
+            let order = pairs_of_halves();
+            let lanes = mask(lanes);
+            for pair in 0..depth.div_ceil(2) {
+                let at = first.add(2 * pair * depth_step);
+                let even = _mm256_maskz_loadu_epi16(lanes, at.cast());
+                let odd = if 2 * pair + 1 < depth {
+                    _mm256_maskz_loadu_epi16(lanes, at.add(depth_step).cast())
+                } else {
+                    _mm256_setzero_si256()
+                };
+                let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(even), odd);
+                let both = _mm512_permutexvar_epi16(order, both);
+                _mm512_storeu_si512(panel.add(pair * step).cast(), both);
+            }
+        }
+    }
+}
+
+/// Entry 2 i is entry i of the lower half, entry 2 i + 1 that of the upper.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pairs_of_halves() -> __m512i {
+    let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
+    // SAFETY: 64 bytes.
+    unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
 }
 
 /// Packs as it is: a line holds, lane by lane, the value at one depth; what lacks is zero.
@@ -236,6 +301,32 @@ fn transpose(lines: &mut [__m512; 16]) {
     }
 }
 
+/// Puts sums `[R][V]` down; written out where they are, so that they never leave the registers.
+macro_rules! put_down {
+    ($sums:ident, $block:ident, $rows:ident, $vectors:ident) => {{
+        let masks: [u16; $vectors] =
+            std::array::from_fn(|v| mask($block.cols.saturating_sub(LANES * v)));
+        let scale = _mm512_set1_ps($block.scale);
+        let at = |row: usize, v: usize| $block.first.wrapping_add(row * $block.step + LANES * v);
+        if $block.put == Put::Onto {
+            for row in 0..$rows {
+                for v in 0..$vectors {
+                    let before = _mm512_maskz_loadu_ps(masks[v], at(row, v));
+                    let sum = _mm512_add_ps(_mm512_mul_ps($sums[row][v], scale), before);
+                    _mm512_mask_storeu_ps(at(row, v), masks[v], sum);
+                }
+            }
+        } else {
+            for row in 0..$rows {
+                for v in 0..$vectors {
+                    let sum = _mm512_mul_ps($sums[row][v], scale);
+                    _mm512_mask_storeu_ps(at(row, v), masks[v], sum);
+                }
+            }
+        }
+    }};
+}
+
 /// # Safety
 /// See [`Engine::multiply`].
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -246,7 +337,7 @@ unsafe fn multiply_pairs<const R: usize, const V: usize>(
     block: Block,
 ) {
     let mut sums = [[_mm512_setzero_ps(); V]; R];
-    // SAFETY: both panels hold `lines`.
+    // SAFETY: both panels hold `lines`; the block is writable, and masks keep to its columns.
     unsafe {
         for _ in 0..lines {
             let right_values: [__m512bh; V] = std::array::from_fn(|v| {
@@ -262,7 +353,7 @@ unsafe fn multiply_pairs<const R: usize, const V: usize>(
             left = left.add(LANES);
             right = right.add(COLS);
         }
-        put_down(&sums, block);
+        put_down!(sums, block, R, V);
     }
 }
 
@@ -276,7 +367,7 @@ unsafe fn multiply_single<const R: usize, const V: usize>(
     block: Block,
 ) {
     let mut sums = [[_mm512_setzero_ps(); V]; R];
-    // SAFETY: both panels hold `lines`.
+    // SAFETY: both panels hold `lines`; the block is writable, and masks keep to its columns.
     unsafe {
         for _ in 0..lines {
             let right_values: [__m512; V] =
@@ -290,29 +381,6 @@ unsafe fn multiply_single<const R: usize, const V: usize>(
             left = left.add(LANES);
             right = right.add(COLS);
         }
-        put_down(&sums, block);
-    }
-}
-
-/// # Safety
-/// See [`Engine::multiply`].
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn put_down<const R: usize, const V: usize>(sums: &[[__m512; V]; R], block: Block) {
-    let masks: [u16; V] = std::array::from_fn(|v| mask(block.cols.saturating_sub(LANES * v)));
-    let scale = _mm512_set1_ps(block.scale);
-    for (row, sums) in sums.iter().enumerate() {
-        let line = block.first.wrapping_add(row * block.step);
-        for (half, &mask) in masks.iter().enumerate() {
-            let at = line.wrapping_add(LANES * half);
-            let mut sum = _mm512_mul_ps(sums[half], scale);
-            // SAFETY: the block is writable, and masks keep to its columns.
-            unsafe {
-                if block.put == Put::Onto {
-                    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, at));
-                }
-                _mm512_mask_storeu_ps(at, mask, sum);
-            }
-        }
+        put_down!(sums, block, R, V);
     }
 }

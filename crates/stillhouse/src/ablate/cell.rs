@@ -16,6 +16,7 @@ use stillhouse_student::Model;
 use super::AblatedRun;
 use super::measure::{self, Measures};
 use super::options::{AblateOptions, Budget, Complexity, Wanted};
+use super::told::Origin;
 use crate::config::Config;
 use crate::error::Result;
 use crate::job::Job;
@@ -266,7 +267,7 @@ impl<'a> Base<'a> {
         before: &[Cell],
         world: &World<'_>,
         observe: &mut Observer<'_>,
-    ) -> Result<Cell> {
+    ) -> Result<(Cell, Origin)> {
         let folder = self.folder.join(wanted.folder());
         let seed = self.config.run.seed.wrapping_add(wanted.seed as u64);
         let mut config = self.config_of(&folder, seed, self.select(wanted.method.clone()))?;
@@ -293,13 +294,16 @@ impl<'a> Base<'a> {
             let cell: Cell = fs::read_json(&path)?;
             let has_accuracy = cell.measures.values().all(|m| m.accuracy.is_some());
             if cell.key == key && (has_accuracy || !self.options.generate) {
-                return Ok(cell);
+                return Ok((cell, Origin::Before));
             }
         }
         let same = before.iter().find(|cell| cell.key == key);
-        let mut cell = match same {
-            Some(same) => same.clone(),
-            None => self.train(&config, &choices, world, observe)?,
+        let (mut cell, origin) = match same {
+            Some(same) => (same.clone(), Origin::Equal),
+            None => (
+                self.train(&config, &choices, world, observe)?,
+                Origin::Trained,
+            ),
         };
         cell.key = key;
         cell.select.clone_from(&wanted.select);
@@ -311,7 +315,7 @@ impl<'a> Base<'a> {
                 fs::remove(&folder.join(name))?;
             }
         }
-        Ok(cell)
+        Ok((cell, origin))
     }
 
     /// What decides a student: the kept rationales in their order, the seed, and its options.

@@ -78,6 +78,7 @@ pub(super) fn measure(
             asks.push(Ask {
                 prompt: prompt.to_owned(),
                 pieces,
+                last_only: true,
             });
             asks.len() - 1
         };

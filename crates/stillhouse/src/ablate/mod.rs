@@ -9,6 +9,7 @@ mod measure;
 mod options;
 mod show;
 mod table;
+mod told;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +17,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use stillhouse_core::event::{Event, Observer, tell};
+use stillhouse_core::event::Observer;
 use stillhouse_core::fs;
 use stillhouse_core::run::Stage;
 
 use crate::config::Config;
 use crate::error::Result;
 use crate::pipeline::{self, Request, World};
+
+use told::Told;
 
 pub use cell::{Cell, Cost};
 pub use measure::{Measured, Measures};
@@ -118,11 +121,13 @@ fn one_run(
     let base = cell::Base::new(config, options, world, observe)?;
     let wanted = options.cells();
     let mut cells: Vec<Cell> = Vec::new();
+    let mut told = Told::default();
     for (place, cell) in wanted.iter().enumerate() {
-        let text = format!("cell {} of {}: {cell}", place + 1, wanted.len());
-        tell(observe, Event::Note { text })?;
-        let found = base.cell(cell, &cells, world, observe)?;
+        let begun = (world.clock)();
+        let (found, origin) = base.cell(cell, &cells, world, &mut told.only_news(observe))?;
         cells.push(found);
+        let seconds = (world.clock)() - begun;
+        told.cell((place + 1, wanted.len()), cell, origin, seconds, observe)?;
     }
     Ok(base.done(cells))
 }

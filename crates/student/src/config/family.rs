@@ -3,6 +3,7 @@
 //! Names are those of Hugging Face's files, after `model.layers.N.`; `Option` and the rules below say what a family lacks, or where its `config.json` decides.
 
 use crate::ops::Activation;
+use crate::seq2seq;
 
 /// A family: what its tensors are called and how they follow one another.
 #[derive(Debug, PartialEq)]
@@ -241,7 +242,9 @@ pub(crate) fn family(architecture: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|f| f.architecture == architecture)
 }
 
-/// All architectures, for complaints.
+/// All architectures, encoder-decoders too, for complaints.
 pub(crate) fn supported() -> String {
-    FAMILIES.each_ref().map(|f| f.architecture).join(", ")
+    let decoders = FAMILIES.iter().map(|f| f.architecture);
+    let all: Vec<&str> = decoders.chain([seq2seq::ARCHITECTURE]).collect();
+    all.join(", ")
 }

@@ -438,6 +438,10 @@ mod tests {
             "`T5Model` is not supported; supported: LlamaForCausalLM",
         );
         says(
+            llama(|j| j["architectures"] = json!(["T5Model"])),
+            "Gemma3ForCausalLM, T5ForConditionalGeneration",
+        );
+        says(
             llama(|j| j["vocab_size"] = json!(null)),
             "`vocab_size`: expected a number above 0",
         );

@@ -33,8 +33,18 @@ pub(super) fn penalise(logits: &mut [f32], tokens: &[u32], options: &GenerateOpt
 
 /// The token of the highest logit; of equals the first.
 pub(super) fn likeliest(logits: &[f32]) -> u32 {
-    let better = |best: usize, at: usize| if logits[at] > logits[best] { at } else { best };
-    (0..logits.len()).reduce(better).unwrap_or(0) as u32
+    const LANES: usize = 16;
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    let mut tops = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for (top, logit) in tops.iter_mut().zip(chunk) {
+            *top = if *logit > *top { *logit } else { *top };
+        }
+    }
+    let tops = tops.iter().chain(rest).copied();
+    let top = tops.fold(f32::NEG_INFINITY, f32::max);
+    let first = logits.iter().position(|logit| *logit >= top);
+    first.unwrap_or(0) as u32
 }
 
 /// The `k` tokens of the highest logits, the likeliest first, of equals the lower one first;
@@ -126,6 +136,19 @@ mod tests {
             logits.map(f32::to_bits),
             [2.0, f32::NEG_INFINITY, 1.0, 3.0].map(f32::to_bits)
         );
+    }
+
+    #[test]
+    fn the_likeliest_is_the_first_of_the_highest_wherever_it_stands() {
+        for n in [1, 15, 16, 17, 100] {
+            for at in 0..n {
+                let mut logits = vec![-2.0; n];
+                logits[at..].fill(-1.0);
+                assert_eq!(likeliest(&logits), at as u32, "{at} of {n}");
+            }
+        }
+        assert_eq!(likeliest(&[f32::NAN, 1.0, 3.0, f32::NAN, 3.0]), 2);
+        assert_eq!(likeliest(&[f32::NEG_INFINITY; 20]), 0);
     }
 
     #[test]

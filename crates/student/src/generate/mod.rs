@@ -7,6 +7,8 @@ mod said;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
 use stillhouse_core::event::{Event, Observer, tell};
@@ -17,7 +19,8 @@ use crate::batch::Reading;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::network::{Cache, Network};
-use crate::ops;
+use crate::ops::{self, Frozen};
+use crate::options::Base;
 
 use beam::{Beams, Search};
 use choice::{draw, likeliest, penalise};
@@ -39,6 +42,8 @@ pub fn generate(
     each: &mut dyn FnMut(usize, Completion) -> Result<()>,
 ) -> Result<()> {
     options.check()?;
+    let resting = (options.weights != Base::F32).then(|| model.resting(options.at_rest()));
+    let model = resting.as_ref().unwrap_or(model);
     let network = adapter::merge(&model.network);
     let n_slots = options.batch_size.max(options.width());
     let mut batch = Batch {
@@ -78,6 +83,9 @@ pub fn generate(
         batch.advance();
     }
 }
+
+/// Tokens of prompts that are read in one pass, if there is more than one prompt.
+const TOKENS_TOGETHER: usize = 1024;
 
 /// What goes on at the moment.
 struct Batch<'a> {
@@ -155,13 +163,40 @@ impl Batch<'_> {
     }
 
     /// Reads prompts and chooses the first tokens after them.
-    fn begin(&mut self, prompts: Vec<(usize, &str, Reading)>, seed: u64) {
-        for (index, prompt, reading) in prompts {
-            let width = self.options.width();
-            let slots = self.free.split_off(self.free.len() - width);
-            self.cache.clear_slot(slots[0]);
-            let states = self.network.begin(&reading, slots[0], &mut self.cache);
-            let logits = self.logits(states);
+    fn begin(&mut self, mut prompts: Vec<(usize, &str, Reading)>, seed: u64) {
+        while !prompts.is_empty() {
+            // As many as make a good product, but no more memory than a long prompt takes.
+            let mut n_tokens = 0;
+            let fits = |(_, _, reading): &&(usize, &str, Reading)| {
+                n_tokens += reading.tokens.len();
+                n_tokens <= TOKENS_TOGETHER
+            };
+            let n = prompts.iter().take_while(fits).count().max(1);
+            let others = prompts.split_off(n);
+            self.begin_together(std::mem::replace(&mut prompts, others), seed);
+        }
+    }
+
+    fn begin_together(&mut self, prompts: Vec<(usize, &str, Reading)>, seed: u64) {
+        let width = self.options.width();
+        let slots: Vec<Vec<usize>> = prompts
+            .iter()
+            .map(|_| self.free.split_off(self.free.len() - width))
+            .collect();
+        let first: Vec<usize> = slots.iter().map(|slots| slots[0]).collect();
+        for slot in &first {
+            self.cache.clear_slot(*slot);
+        }
+        let readings: Vec<&Reading> = prompts.iter().map(|(_, _, reading)| reading).collect();
+        let (network, cache) = (&self.network, &mut self.cache);
+        let head = self.model.resting_head.as_ref();
+        let all = rayon::scope(|_| {
+            let states = network.begin(&readings, &first, cache);
+            logits(network, head, states)
+        });
+        let rows = all.chunks_exact(all.len() / prompts.len());
+        for (((index, prompt, reading), slots), logits) in prompts.into_iter().zip(slots).zip(rows)
+        {
             let room = self.model.context_tokens() - reading.tokens.len();
             let most = self.options.max_new_tokens.min(room);
             let before = if self.options.penalise_prompt {
@@ -169,7 +204,7 @@ impl Batch<'_> {
             } else {
                 Vec::new()
             };
-            self.live_texts(index, prompt, seed, most, &before, &slots, &logits);
+            self.live_texts(index, prompt, seed, most, &before, &slots, logits);
         }
     }
 
@@ -246,8 +281,14 @@ impl Batch<'_> {
             .iter()
             .flat_map(|live| live.slots.clone())
             .collect();
-        let states = self.network.advance(&tokens, &slots, &mut self.cache);
-        let mut logits = self.logits(states);
+        let (network, cache) = (&self.network, &mut self.cache);
+        let head = self.model.resting_head.as_ref();
+        // Among the threads that share the products: handing each product over to them from outside
+        // would take longer than a small one does.
+        let mut logits = rayon::scope(|_| {
+            let states = network.advance(&tokens, &slots, cache);
+            logits(network, head, states)
+        });
         let size = logits.len() / tokens.len();
         let mut rest = &mut logits[..];
         for at in 0..self.live.len() {
@@ -256,13 +297,6 @@ impl Batch<'_> {
             self.choose(at, own);
             rest = others;
         }
-    }
-
-    fn logits(&self, states: Tensor<2>) -> Vec<f32> {
-        let logits = ops::head_rows(states, self.network.head());
-        logits
-            .try_into_vec_as::<f32>()
-            .expect("a float tensor holds floats")
     }
 
     /// The next token of one text, or of each beam; `logits` holds a row for each.
@@ -329,6 +363,13 @@ impl Batch<'_> {
         }
         completions
     }
+}
+
+/// The logits of each row of states.
+fn logits(network: &Network, at_rest: Option<&Arc<Frozen>>, states: Tensor<2>) -> Vec<f32> {
+    ops::head_rows(states, network.head(), at_rest)
+        .try_into_vec_as::<f32>()
+        .expect("a float tensor holds floats")
 }
 
 /// Gives each running beam the slot of the one that it goes on from; of several the first keeps it,

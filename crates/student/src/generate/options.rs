@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::ops::AtRest;
+use crate::options::Base;
 
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,11 @@ pub struct GenerateOptions {
     pub penalise_prompt: bool,
     /// Texts that end a completion; they are cut off.
     pub stop: Vec<String>,
+    /// How the weights that a token reads rest while the student speaks, the output head among them:
+    /// "f32", "bf16", "int8" or "nf4".
+    /// Fewer bytes are read faster; other than in f32 the texts may differ a little.
+    /// Weights that training left at rest (`student.train.base`) stay as they are.
+    pub weights: Base,
     /// How many completions or beams go on at once, but at least those of one prompt; the texts do
     /// not depend on it.
     pub batch_size: usize,
@@ -90,6 +97,7 @@ impl Default for GenerateOptions {
             no_repeat_ngram: Some(3),
             penalise_prompt: false,
             stop: Vec::new(),
+            weights: Base::F32,
             batch_size: 16,
         }
     }
@@ -155,6 +163,11 @@ impl GenerateOptions {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// How the weights rest while the student speaks.
+    pub(super) fn at_rest(&self) -> AtRest {
+        self.weights.at_rest(true)
     }
 
     /// How many texts of one prompt go on at once.

@@ -38,10 +38,10 @@ fn the_logits_of_a_row_do_not_depend_on_the_rows_beside_it() {
             tokens: (20..27).collect(),
         };
         for slot in &slots {
-            let _ = network.begin(&prompt, *slot, &mut cache);
+            let _ = network.begin(&[&prompt], &[*slot], &mut cache);
         }
         let states = network.advance(&vec![30; n], &slots, &mut cache);
-        let logits = ops::head_rows(states, network.head());
+        let logits = ops::head_rows(states, network.head(), None);
         let logits = logits.try_into_vec_as::<f32>().unwrap();
         let bits: Vec<u32> = logits.into_iter().map(f32::to_bits).collect();
         bits.chunks_exact(network.interface().vocabulary)
@@ -51,6 +51,41 @@ fn the_logits_of_a_row_do_not_depend_on_the_rows_beside_it() {
     let alone = rows(1);
     for n in [2, 3, 5, 8, 16] {
         assert!(rows(n).iter().all(|row| *row == alone[0]), "{n} at once");
+    }
+}
+
+#[test]
+fn a_resting_student_thinks_much_as_before_and_speaks_alone_as_beside_others() {
+    let prompts = ["claim: ice.", "claim: iron floats. verdict:", "b c d"];
+    let prompts = prompts.map(str::to_owned);
+    for model in [case_in("t5-tiny", "flan").model, base()] {
+        let first_logits = |model: &Model| {
+            let mut cache = model.network.cache(1);
+            let reading = model.reading(&prompts[1]);
+            let states = model.network.begin(&[&reading], &[0], &mut cache);
+            logits(&model.network, model.resting_head.as_ref(), states)
+        };
+        let exact = first_logits(&model);
+        let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (weights, most) in [
+            (Base::F32, 0.0),
+            (Base::Bf16, 0.03),
+            (Base::Int8, 0.05),
+            (Base::Nf4, 0.6),
+        ] {
+            let found = first_logits(&model.resting(weights.at_rest(true)));
+            let pairs = found.iter().zip(&exact);
+            let worst = pairs.fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest;
+            assert!(worst <= most, "{weights:?}: {worst}");
+            let options = |batch_size| GenerateOptions {
+                max_new_tokens: 8,
+                weights,
+                batch_size,
+                ..GenerateOptions::default()
+            };
+            let together = say(&model, &prompts, &options(3));
+            assert_eq!(say(&model, &prompts, &options(1)), together, "{weights:?}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::attention::{self, Gradients, Input, Sequence, Shape};
 
 use super::bridge::{CpuOp, apply3, entries, is_cpu, like};
-use super::{Heads, Layout, Rope, composed, pool};
+use super::{Heads, Layout, Rope, composed, pool, precision};
 
 /// How queries look at keys: what families differ in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,6 +101,7 @@ impl Fused {
             tables: self.rope.tables(),
             sequences: &self.sequences,
             shape: self.shape,
+            precision: precision::current(),
         }
     }
 }

@@ -11,7 +11,8 @@ use stillhouse_kernels::head::{self, Gradients, Input};
 use super::bridge::{
     CpuOp, apply2, apply3, entries, entries_mut, is_cpu, like, sizes, storage, tensor,
 };
-use super::{composed, linear, linear_rows, pool, precision};
+use super::frozen::{Frozen, Weight, through_rows};
+use super::{composed, linear, pool, precision};
 
 /// The layer that turns states into logits: `x W' + bias`, capped where a family caps it.
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +113,14 @@ pub fn head_logits(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
 }
 
 /// The logits of a few rows as [`head_logits`], with the bits of each row as if it were alone.
+///
+/// `at_rest` is read in place of the head's weight, if there is such a copy of it.
 #[must_use]
-pub fn head_rows(x: Tensor<2>, head: Head<'_>) -> Tensor<2> {
-    let weight = head.weight.clone().inner();
-    capped(linear_rows(x.inner(), &weight, head.bias), head.soft_cap)
+pub fn head_rows(x: Tensor<2>, head: Head<'_>, at_rest: Option<&Arc<Frozen>>) -> Tensor<2> {
+    let own = head.weight.clone().inner();
+    let weight = at_rest.map_or(Weight::Tensor(&own), Weight::Frozen);
+    let logits = through_rows(x.inner(), weight, head.bias);
+    capped(logits, head.soft_cap)
 }
 
 fn capped(logits: Tensor<2>, soft_cap: Option<f32>) -> Tensor<2> {

@@ -1,4 +1,4 @@
-//! How exact the products with weights are.
+//! How exact products are.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
 }
 
-/// Does `work` with the factors of all products with weights (not attention's) rounded as `precision` says, on the CPU.
+/// Does `work` with the factors of all products, with weights and in packed attention, rounded as `precision` says, on the CPU.
 ///
 /// It holds for this thread; a backward pass belongs inside too.
 /// Weights, activations, sums and updates stay in f32, as in mixed precision elsewhere.

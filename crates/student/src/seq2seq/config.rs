@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::ops::{Activation, Buckets};
 
+/// The family, as `architectures` in `config.json` names it.
+pub(crate) const ARCHITECTURE: &str = "T5ForConditionalGeneration";
+
 /// The shape of an encoder-decoder of the T5 family.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
@@ -50,7 +53,7 @@ impl Config {
             return Ok(None);
         }
         let json: Value = fs::read_json(&path)?;
-        if json["architectures"][0] != "T5ForConditionalGeneration" {
+        if json["architectures"][0] != ARCHITECTURE {
             return Ok(None);
         }
         let mut config = Self::from_json(&path, json)?;

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-pub(crate) use config::Config;
+pub(crate) use config::{ARCHITECTURE, Config};
 use layer::{Attention, Block, Pass};
 
 use crate::batch::Source;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use stillhouse_core::event::{Event, Observer, tell};
 use stillhouse_core::fs;
 use stillhouse_core::jsonl::Log;
@@ -41,6 +42,9 @@ impl Training<'_> {
             self.precision_name(),
         );
         tell(observe, Event::Note { text })?;
+        if let Some(text) = own_dropout(&self.model.network.to_json()) {
+            tell(observe, Event::Warning { text })?;
+        }
         if let Some(text) = resting::note(&self.model) {
             tell(observe, Event::Note { text })?;
         }
@@ -85,6 +89,29 @@ impl Training<'_> {
     }
 }
 
+/// The keys by which families name the dropout that they were trained with.
+const DROPOUTS: [&str; 4] = [
+    "resid_pdrop",
+    "embd_pdrop",
+    "attention_dropout",
+    "dropout_rate",
+];
+
+/// What to know where a `config.json` asks for dropout, which transformers applies while it trains.
+fn own_dropout(config: &Value) -> Option<String> {
+    let asked = DROPOUTS.into_iter().filter_map(|key| {
+        let rate = config[key].as_f64().filter(|rate| *rate > 0.0)?;
+        Some(format!("{key} = {rate}"))
+    });
+    let asked: Vec<String> = asked.collect();
+    (!asked.is_empty()).then(|| {
+        format!(
+            "the model's own dropout is not applied, while transformers would ({} in config.json); student.train.lora.dropout is the only one here",
+            asked.join(", ")
+        )
+    })
+}
+
 /// Opens the step log and takes off what was written after the checkpoint; lines stay as they are,
 /// to the last digit.
 pub(super) fn open_log(path: &Path, done: usize) -> Result<Log> {
@@ -104,4 +131,23 @@ pub(super) fn open_log(path: &Path, done: usize) -> Result<Log> {
         return Err(Error::folder(path, what));
     }
     Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn dropout_that_the_folder_asks_for_is_named() {
+        let phi = json!({"resid_pdrop": 0.1, "embd_pdrop": 0.0, "attention_dropout": 0.0});
+        let text = own_dropout(&phi).unwrap();
+        assert!(
+            text.contains("(resid_pdrop = 0.1 in config.json)"),
+            "{text}"
+        );
+        let t5 = json!({"dropout_rate": 0.1});
+        assert!(own_dropout(&t5).is_some());
+        assert_eq!(own_dropout(&json!({"attention_dropout": 0.0})), None);
+    }
 }

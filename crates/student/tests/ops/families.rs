@@ -113,7 +113,7 @@ fn logits_rows_and_likelihoods_agree_with_their_twins() {
     let expected = numbers(composed::head_logits(x.clone(), head));
     let (logits, rows) = (
         ops::head_logits(x.clone(), head),
-        ops::head_rows(x.clone(), head),
+        ops::head_rows(x.clone(), head, None),
     );
     assert_close("logits", &numbers(logits), &expected, 1e-6);
     assert_close("rows", &numbers(rows), &expected, 1e-6);

@@ -100,7 +100,10 @@ fn a_product_with_a_weight_at_rest_and_its_gradient() {
         let x = tensor(&values(n * i, 1), [n, i]);
         let together = numbers(ops::through_rows(x.clone(), weight, Some(&bias)));
         let whole = numbers(ops::through(x.clone(), weight, Some(&bias)));
-        assert_close("rows", &together, &whole, TWIN_TOLERANCE);
+        // With 8-bit codes `x` has 16 bits.
+        let is_int8 = at_rest == AtRest::Int8;
+        let tolerance = if is_int8 { 1e-4 } else { TWIN_TOLERANCE };
+        assert_close("rows", &together, &whole, tolerance);
         for at in 0..n {
             let alone = ops::through_rows(x.clone().narrow(0, at, 1), weight, Some(&bias));
             assert_eq!(numbers(alone), together[at * o..(at + 1) * o]);
