@@ -313,8 +313,7 @@ impl<'a> Training<'a> {
         let passes = Pass::pack(self.units_of(step), most, shares, &options.objectives);
         let (aims, network, precision) = (&self.aims, &self.model.network, self.precision);
         let pass = || aims.loss_and_gradient(network, &passes, dropout);
-        // On a thread of the pool, which then never waits for another to take up what it could do itself.
-        let outcome = rayon::scope(|_| ops::with_precision(precision, pass));
+        let outcome = ops::with_precision(precision, || ops::in_pool(pass));
         let Outcome {
             loss,
             gradient,

@@ -190,7 +190,7 @@ impl Batch<'_> {
         let readings: Vec<&Reading> = prompts.iter().map(|(_, _, reading)| reading).collect();
         let (network, cache) = (&self.network, &mut self.cache);
         let head = self.model.resting_head.as_ref();
-        let all = rayon::scope(|_| {
+        let all = ops::in_pool(|| {
             let states = network.begin(&readings, &first, cache);
             logits(network, head, states)
         });
@@ -285,7 +285,7 @@ impl Batch<'_> {
         let head = self.model.resting_head.as_ref();
         // Among the threads that share the products: handing each product over to them from outside
         // would take longer than a small one does.
-        let mut logits = rayon::scope(|_| {
+        let mut logits = ops::in_pool(|| {
             let states = network.advance(&tokens, &slots, cache);
             logits(network, head, states)
         });

@@ -221,6 +221,10 @@ pub fn head_loss(x: Tensor<2>, head: Head<'_>, targets: &[Option<u32>], weights:
 
 /// See [`head_scores`](super::head_scores()).
 #[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape of what it is the plain version of"
+)]
 pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Vec<Scored> {
     let at_once = (portions::LOGITS / head.weight.dims()[0]).max(1);
     let portions = targets.chunks(at_once);

@@ -40,7 +40,7 @@ pub use head::{Head, Loss, Scored, head_logits, head_loss, head_rows, head_score
 pub use layout::{Heads, Layout};
 pub use linear::{Branch, linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
-pub use precision::{Precision, fastest_precision, with_precision};
+pub use precision::{Precision, fastest_precision, in_pool, with_precision};
 pub use relative::{Buckets, Pairs, RelativeBias, relative_attention};
 pub use rope::Rope;
 pub use rows::linear_rows;

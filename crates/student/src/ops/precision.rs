@@ -24,6 +24,14 @@ pub fn with_precision<R>(precision: Precision, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Does `work` on a thread of rayon's pool, in the precision that holds here; there it never waits for another thread to take up what it could do itself.
+///
+/// A thread that waits within its own work may take up this one: hence the precision is set anew.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let precision = current();
+    rayon::scope(|_| with_precision(precision, work))
+}
+
 /// What is fastest on this processor: bf16 on those of AMD that multiply it, f32 on all others.
 #[must_use]
 pub fn fastest_precision() -> Precision {
