@@ -26,7 +26,10 @@ fn cells_are_done_once_and_shown_in_one_table() {
     let said = expect(&first, 0);
     let trained = |said: &str| said.matches(": trained and measured in ").count();
     assert_eq!(trained(&said), 4, "{said}");
-    assert!(said.contains("cell 4 of 4: morsd, keep 9, seed 0: "), "{said}");
+    assert!(
+        said.contains("cell 4 of 4: morsd, keep 9, seed 0: "),
+        "{said}"
+    );
     // What a training says before it begins is said once.
     assert_eq!(said.matches("one item, its trained tokens").count(), 1);
     let table = String::from_utf8_lossy(&first.stdout).into_owned();

@@ -9,9 +9,9 @@ mod measure;
 mod options;
 mod show;
 mod table;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
