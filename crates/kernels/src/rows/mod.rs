@@ -2,7 +2,7 @@
 //!
 //! A matrix product chooses its blocks, and so the order of its sums, by the number of rows.
 //! Here each entry is one inner product whose order depends on nothing but its length, so that a text that is generated does not depend on those beside it.
-//! The weight is read once for all rows, which is what decoding is bound by: [`wide`] makes f32 of it in registers, [`whole`] multiplies 8-bit codes as they are.
+//! The weight is read once for all rows, which is what decoding is bound by: `wide` makes f32 of it in registers, `whole` multiplies 8-bit codes as they are.
 
 mod plain;
 #[cfg(test)]
@@ -54,7 +54,7 @@ fn multiply_wide<E: Entry>(x: &[f32], weight: &[E], size_in: usize) -> Vec<f32> 
 
 /// As [`multiply`], with a weight in 8-bit codes, each row of them times `absmax / 127`.
 ///
-/// `x` is rounded to 16-bit codes with a size for every [`whole::BLOCK`] entries of a row, so an entry of it is off by at most `absmax / 65534` of its block; all else is exact but for the rounding of a sum for each block.
+/// `x` is rounded to 16-bit codes with a size for every 256 entries of a row, so an entry of it is off by at most `absmax / 65534` of its block; all else is exact but for the rounding of a sum for each block.
 ///
 /// # Panics
 /// If the slices hold no whole rows.
