@@ -31,18 +31,7 @@ import sides
 PEERS = ["torch==2.15.0", "transformers==5.23.0", "peft==0.21.2"]
 # Sequences of 256 tokens, and transformers' names for the shape.
 SHAPES = {
-    "smollm-135m": (
-        4,
-        dict(
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            vocab_size=49152,
-            tie_word_embeddings=True,
-        ),
-    ),
+    "smollm-135m": (4, sides.SMOLLM_135M),
     "tinyllama": (
         1,
         dict(
