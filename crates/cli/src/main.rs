@@ -10,6 +10,10 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
+/// Training asks for the same large blocks again and again.
+#[global_allocator]
+static BLOCKS: stillhouse::Blocks = stillhouse::Blocks::new();
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = limit_processor().and_then(|()| run(&args.command));

@@ -21,6 +21,7 @@ pub mod level;
 mod lines;
 pub mod lora;
 mod math;
+pub mod memory;
 pub mod norm;
 pub mod packed;
 pub mod panels;

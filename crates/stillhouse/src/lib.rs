@@ -26,6 +26,7 @@ pub use pipeline::{Planned, Request, Summary, World, plan, run};
 pub use stillhouse_core::event::{Event, Observer};
 pub use stillhouse_core::run::Stage;
 pub use stillhouse_hub::HubOptions;
+pub use stillhouse_student::Blocks;
 
 /// Finds a model or a data set by name, fetching and verifying it where it is not on this machine
 /// yet, and returns its folder, or the file that a data set is; `note` hears what is being fetched.

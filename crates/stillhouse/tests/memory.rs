@@ -42,10 +42,7 @@ fn what_cannot_fit_is_refused_with_advice() {
     );
     assert!(error.contains("; 80 MB are free; "), "{error}");
     assert!(error.contains("method = \"lora\""), "{error}");
-    assert!(
-        error.contains("micro_batch_tokens = 1024 saves "),
-        "{error}"
-    );
+    assert!(error.contains("micro_batch_tokens = 256 saves "), "{error}");
     for available in [None, Some(1 << 40)] {
         let error = begun(available, &[]).expect_err("the data are missing");
         assert!(error.contains("no-such-file.jsonl"), "{error}");

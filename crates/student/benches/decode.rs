@@ -15,6 +15,9 @@ use stillhouse_student::generate::generate;
 use stillhouse_student::ops::AtRest;
 use stillhouse_student::{GenerateOptions, Model};
 
+#[global_allocator]
+static BLOCKS: stillhouse_kernels::memory::Blocks = stillhouse_kernels::memory::Blocks::new();
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args()
         .skip(1)

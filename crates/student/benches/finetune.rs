@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use stillhouse_core::fs;
 use stillhouse_student::{Item, Model, TrainOptions, train::train};
 
+#[global_allocator]
+static BLOCKS: stillhouse_kernels::memory::Blocks = stillhouse_kernels::memory::Blocks::new();
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args()
         .skip(1)

@@ -17,6 +17,9 @@ use stillhouse_student::ops::{
     Precision, Rope, Weight,
 };
 
+#[global_allocator]
+static BLOCKS: stillhouse_kernels::memory::Blocks = stillhouse_kernels::memory::Blocks::new();
+
 const RANK: usize = 16;
 
 struct Shape {

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use stillhouse_student::Model;
 use stillhouse_student::score::{Ask, ScoreOptions, score};
 
+#[global_allocator]
+static BLOCKS: stillhouse_kernels::memory::Blocks = stillhouse_kernels::memory::Blocks::new();
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args()
         .skip(1)

@@ -52,6 +52,7 @@ pub use error::{Error, Result};
 pub use generate::GenerateOptions;
 pub use interface::Interface;
 pub use model::{ArchitectureOptions, Model};
+pub use stillhouse_kernels::memory::Blocks;
 pub use train::TrainOptions;
 
 /// Where the student starts from.

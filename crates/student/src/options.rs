@@ -174,7 +174,7 @@ impl Default for TrainOptions {
             steps: None,
             batch_size: 8,
             order: Order::default(),
-            micro_batch_tokens: 4096,
+            micro_batch_tokens: 1024,
             recompute: false,
             share_prompts: true,
             precision: Precision::default(),

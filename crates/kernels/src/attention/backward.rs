@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Input, View, capped, tasks, with_scratch};
+use super::{BLOCK, Input, View, block_rows, capped, tasks, with_scratch};
 use crate::gemm::{Matrix, MatrixMut, Put};
 use crate::math::{dot, exponentiate};
 use crate::rope::{Strided, rotate};
@@ -39,12 +39,17 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
         "a gradient per key"
     );
     let (dq, dk, dv) = (Shared::new(out.q), Shared::new(out.k), Shared::new(out.v));
-    let tasks = tasks(&trees, shape.kv_heads);
-    tasks.into_par_iter().for_each(|(tree, kv_head)| {
+    let together = shape.group();
+    let most = block_rows(together);
+    let tasks = tasks(&trees, shape.heads, together);
+    tasks.into_par_iter().for_each(|(tree, heads)| {
+        let kv_head = heads.start / together;
         let v = input.kv(input.v, tree, kv_head);
-        let (area, square) = (tree.rows.len() * size, BLOCK * size);
-        let (longest, widest) = (tree.longest(), BLOCK * tree.longest());
-        let lengths = [area, area, area, square, square, widest, widest, longest];
+        let (area, square) = (tree.rows.len() * size, together * most * size);
+        let (longest, widest) = (tree.longest(), together * most * tree.longest());
+        let lengths = [
+            area, area, area, square, square, square, widest, widest, longest,
+        ];
         with_scratch(lengths, |parts| {
             let [
                 keys,
@@ -52,6 +57,7 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
                 d_values,
                 queries,
                 d_queries,
+                d_mixed,
                 probs,
                 slopes,
                 bends,
@@ -59,48 +65,49 @@ pub fn attend_backward(input: Input<'_>, log_sums: &[f32], grad: &[f32], out: Gr
             input.rotate_keys(tree, kv_head, keys);
             d_keys.fill(0.0);
             d_values.fill(0.0);
-            let blocks = tree.branches.iter().flat_map(|b| b.blocks(shape.window));
-            for block in blocks {
-                for head in shape.heads_of(kv_head) {
-                    let (height, width) = (block.rows.len(), block.view.width);
-                    let area = height * width;
-                    let (probs, slopes) = (&mut probs[..area], &mut slopes[..area]);
-                    let grad = input.queries(grad, tree, &block, head).matrix(height, size);
-                    input.rotate_queries(tree, &block, head, queries);
-                    input.raw_scores(queries, keys, &block, probs);
-                    for (column, rows) in &block.pieces {
-                        input.product(
-                            MatrixMut::with_step(&mut slopes[*column..], height, rows.len(), width),
-                            grad,
-                            v.skip(rows.start).matrix(rows.len(), size).t(),
-                            Put::Over,
-                        );
+            let blocks = tree.branches.iter();
+            for block in blocks.flat_map(|b| b.blocks(shape.window, most)) {
+                let (height, width) = (block.rows.len(), block.view.width);
+                let n = together * height;
+                let (probs, slopes) = (&mut probs[..n * width], &mut slopes[..n * width]);
+                let first_row = tree.rows.start + block.rows.start;
+                input.rotate_queries(tree, &block, heads.clone(), queries);
+                let of_heads = d_mixed.chunks_exact_mut(height * size);
+                for (d_mixed, head) in of_heads.zip(heads.clone()) {
+                    for (i, row) in d_mixed.chunks_exact_mut(size).enumerate() {
+                        let start = (first_row + i) * query_size + head * size;
+                        row.copy_from_slice(&grad[start..][..size]);
                     }
-                    let first_row = tree.rows.start + block.rows.start;
+                }
+                input.raw_scores(queries, Strided::new(keys, size), &block, probs);
+                input.raw_scores(d_mixed, v, &block, slopes);
+                let of_heads = probs
+                    .chunks_exact_mut(height * width)
+                    .zip(slopes.chunks_exact_mut(height * width));
+                for ((probs, slopes), head) in of_heads.zip(heads.clone()) {
                     let log_sums = std::array::from_fn(|i| {
                         let row = first_row + i.min(height - 1);
                         log_sums[row * shape.heads + head]
                     });
                     let (scale, cap) = (shape.scale, shape.soft_cap);
                     softmax_backward(probs, slopes, bends, block.view, scale, cap, log_sums);
-                    for (column, rows) in &block.pieces {
-                        let n = rows.len();
-                        let of = |m| Matrix::with_step(m, height, n, width);
-                        let (p, s) = (of(&probs[*column..]), of(&slopes[*column..]));
-                        let first = rows.start * size;
-                        let d_values = MatrixMut::new(&mut d_values[first..], n, size);
-                        input.product(d_values, p.t(), grad, Put::Onto);
-                        let q = Matrix::new(queries, height, size);
-                        let d_keys = MatrixMut::new(&mut d_keys[first..], n, size);
-                        input.product(d_keys, s.t(), q, Put::Onto);
-                        let k = Matrix::new(&keys[first..], n, size);
-                        let put = if *column == 0 { Put::Over } else { Put::Onto };
-                        let d_queries = MatrixMut::new(d_queries, height, size);
-                        input.product(d_queries, s, k, put);
-                    }
-                    // A gradient is turned back by the angle that its row was turned by.
-                    let tables = input.tables.skip(block.view.first, shape.half);
-                    let turned = Strided::new(d_queries, size);
+                }
+                for (column, rows) in &block.pieces {
+                    let n_keys = rows.len();
+                    let of = |m| Matrix::with_step(m, n, n_keys, width);
+                    let (p, s) = (of(&probs[*column..]), of(&slopes[*column..]));
+                    let first = rows.start * size;
+                    let d_values = MatrixMut::new(&mut d_values[first..], n_keys, size);
+                    input.product(d_values, p.t(), Matrix::new(d_mixed, n, size), Put::Onto);
+                    let q = Matrix::new(queries, n, size);
+                    let d_keys = MatrixMut::new(&mut d_keys[first..], n_keys, size);
+                    input.product(d_keys, s.t(), q, Put::Onto);
+                }
+                input.mix(slopes, Strided::new(keys, size), &block, d_queries);
+                // A gradient is turned back by the angle that its row was turned by.
+                let tables = input.tables.skip(block.view.first, shape.half);
+                for (i, head) in heads.clone().enumerate() {
+                    let turned = Strided::new(&d_queries[i * height * size..], size);
                     rotate(tables, shape, turned, height, queries, size, -1.0);
                     for (i, slope) in queries.chunks_exact(size).take(height).enumerate() {
                         let start = (first_row + i) * query_size + head * size;

@@ -28,8 +28,15 @@ pub use plain::attend_plain;
 pub use tree::Sequence;
 pub(crate) use tree::{Block, Tree, View};
 
-/// Query rows whose scores exist at one time.
+/// The most query rows of one head whose scores exist at one time.
 pub(crate) const BLOCK: usize = 64;
+
+/// How many rows are looked at together in each of some heads that read the same keys.
+///
+/// Their rows stand in one matrix, so keys and values are packed once for all of them; fewer rows a head also see fewer keys in vain.
+fn block_rows(heads: usize) -> usize {
+    (BLOCK / heads).next_multiple_of(16).max(16)
+}
 
 /// Heads, rotation, scale, window and cap of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +68,6 @@ impl Shape {
 
     pub(crate) fn group(&self) -> usize {
         self.heads / self.kv_heads
-    }
-
-    /// The query heads that a key-value head serves.
-    pub(crate) fn heads_of(&self, kv_head: usize) -> Range<usize> {
-        kv_head * self.group()..(kv_head + 1) * self.group()
     }
 
     pub(crate) fn check(&self) {
@@ -133,28 +135,28 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// `scores [height, width] = q k'`, `k` the rotated keys of the whole tree.
-    fn raw_scores(&self, q: &[f32], k: &[f32], block: &Block, scores: &mut [f32]) {
-        let (height, width) = (block.rows.len(), block.view.width);
-        let size = self.shape.head_size;
+    /// `scores [n, width] = q k'`, `q [n, size]` the rows of a block in one head after the other, `k` all rows of the tree.
+    fn raw_scores(&self, q: &[f32], k: Strided<'_>, block: &Block, scores: &mut [f32]) {
+        let (size, width) = (self.shape.head_size, block.view.width);
+        let n = scores.len() / width;
         for (column, rows) in &block.pieces {
             self.product(
-                MatrixMut::with_step(&mut scores[*column..], height, rows.len(), width),
-                Matrix::new(q, height, size),
-                Matrix::new(&k[rows.start * size..], rows.len(), size).t(),
+                MatrixMut::with_step(&mut scores[*column..], n, rows.len(), width),
+                Matrix::new(q, n, size),
+                k.skip(rows.start).matrix(rows.len(), size).t(),
                 Put::Over,
             );
         }
     }
 
-    /// `mixed [height, size] = probabilities v`
-    fn mix(&self, probabilities: &[f32], v: Strided<'_>, block: &Block, mixed: &mut [f32]) {
-        let (height, width) = (block.rows.len(), block.view.width);
-        let size = self.shape.head_size;
+    /// `mixed [n, size] = scores v`, `v` all rows of the tree.
+    fn mix(&self, scores: &[f32], v: Strided<'_>, block: &Block, mixed: &mut [f32]) {
+        let (size, width) = (self.shape.head_size, block.view.width);
+        let n = scores.len() / width;
         for (column, rows) in &block.pieces {
             self.product(
-                MatrixMut::new(mixed, height, size),
-                Matrix::with_step(&probabilities[*column..], height, rows.len(), width),
+                MatrixMut::new(mixed, n, size),
+                Matrix::with_step(&scores[*column..], n, rows.len(), width),
                 v.skip(rows.start).matrix(rows.len(), size),
                 if *column == 0 { Put::Over } else { Put::Onto },
             );
@@ -193,19 +195,25 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Rotates the queries of a block, `[rows, head_size]`.
-    fn rotate_queries(&self, tree: &Tree, block: &Block, head: usize, rotated: &mut [f32]) {
+    /// Rotates the queries of a block in some heads, `[heads, rows, head_size]`.
+    fn rotate_queries(&self, tree: &Tree, block: &Block, heads: Range<usize>, rotated: &mut [f32]) {
         let (shape, n) = (self.shape, block.rows.len());
         let tables = self.tables.skip(block.view.first, shape.half);
-        let q = self.queries(self.q, tree, block, head);
-        rotate(tables, shape, q, n, rotated, shape.head_size, 1.0);
+        let rotated = rotated.chunks_exact_mut(n * shape.head_size);
+        for (rotated, head) in rotated.zip(heads) {
+            let q = self.queries(self.q, tree, block, head);
+            rotate(tables, shape, q, n, rotated, shape.head_size, 1.0);
+        }
     }
 }
 
-/// One task per tree and head; the longest first would balance better, but the order is the caller's.
-fn tasks(trees: &[Tree], n_heads: usize) -> Vec<(&Tree, usize)> {
-    let heads = |tree| (0..n_heads).map(move |head| (tree, head));
-    trees.iter().flat_map(heads).collect()
+/// One task per tree and `together` heads; the longest first would balance better, but the order is the caller's.
+fn tasks(trees: &[Tree], n_heads: usize, together: usize) -> Vec<(&Tree, Range<usize>)> {
+    let groups = |tree| {
+        let firsts = (0..n_heads).step_by(together);
+        firsts.map(move |first| (tree, first..first + together))
+    };
+    trees.iter().flat_map(groups).collect()
 }
 
 thread_local! {
@@ -248,34 +256,48 @@ pub fn attend(input: Input<'_>, y: &mut [f32], log_sums: &mut [f32]) {
         "a denominator per row and head"
     );
     let (y, log_sums) = (Shared::new(y), Shared::new(log_sums));
-    // Heads that share their keys rotate them each for themselves: that is little beside the products, and all threads have work where there is one tree.
-    let tasks = tasks(&trees, shape.heads);
-    tasks.into_par_iter().for_each(|(tree, head)| {
-        let kv_head = head / shape.group();
+    // Heads that share their keys are one task, unless threads would have nothing to do.
+    let enough = 2 * rayon::current_num_threads();
+    let together = match trees.len() * shape.kv_heads {
+        n if n >= enough => shape.group(),
+        _ => 1,
+    };
+    let most = block_rows(together);
+    let tasks = tasks(&trees, shape.heads, together);
+    tasks.into_par_iter().for_each(|(tree, heads)| {
+        let kv_head = heads.start / shape.group();
         let v = input.kv(input.v, tree, kv_head);
-        let (area, widest) = (tree.rows.len() * size, BLOCK * tree.longest());
-        let lengths = [area, BLOCK * size, widest, BLOCK * size];
-        with_scratch(lengths, |[keys, queries, scores, mixed]| {
+        let (area, widest) = (tree.rows.len() * size, together * most * tree.longest());
+        let rows = together * most * size;
+        with_scratch([area, rows, widest, rows], |parts| {
+            let [keys, queries, scores, mixed] = parts;
             input.rotate_keys(tree, kv_head, keys);
-            let blocks = tree.branches.iter().flat_map(|b| b.blocks(shape.window));
-            for block in blocks {
+            let keys = Strided::new(keys, size);
+            let blocks = tree.branches.iter();
+            for block in blocks.flat_map(|b| b.blocks(shape.window, most)) {
                 let (height, width) = (block.rows.len(), block.view.width);
-                input.rotate_queries(tree, &block, head, queries);
-                let scores = &mut scores[..height * width];
+                input.rotate_queries(tree, &block, heads.clone(), queries);
+                let scores = &mut scores[..together * height * width];
                 input.raw_scores(queries, keys, &block, scores);
-                let sums = softmax(scores, block.view, shape.scale, shape.soft_cap);
+                let of_heads = scores.chunks_exact_mut(height * width);
+                for (scores, head) in of_heads.zip(heads.clone()) {
+                    let sums = softmax(scores, block.view, shape.scale, shape.soft_cap);
+                    for (i, sum) in sums.iter().enumerate().take(height) {
+                        let row = tree.rows.start + block.rows.start + i;
+                        // SAFETY: each row and head belongs to exactly one task.
+                        let place = unsafe { log_sums.part(row * shape.heads + head, 1) };
+                        place[0] = *sum;
+                    }
+                }
                 input.mix(scores, v, &block, mixed);
-                for (i, mixed) in mixed.chunks_exact(size).take(height).enumerate() {
-                    let row = tree.rows.start + block.rows.start + i;
-                    // SAFETY: each row and head belongs to exactly one task.
-                    let (y, log_sum) = unsafe {
-                        (
-                            y.part(row * query_size + head * size, size),
-                            log_sums.part(row * shape.heads + head, 1),
-                        )
-                    };
-                    y.copy_from_slice(mixed);
-                    log_sum[0] = sums[i];
+                let of_heads = mixed.chunks_exact(height * size);
+                for (mixed, head) in of_heads.zip(heads.clone()) {
+                    for (i, mixed) in mixed.chunks_exact(size).enumerate() {
+                        let row = tree.rows.start + block.rows.start + i;
+                        // SAFETY: as above.
+                        let y = unsafe { y.part(row * query_size + head * size, size) };
+                        y.copy_from_slice(mixed);
+                    }
                 }
             }
         });

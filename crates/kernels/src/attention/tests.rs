@@ -167,6 +167,23 @@ fn gradients_repeat_bit_for_bit() {
 }
 
 #[test]
+fn heads_together_are_heads_alone() {
+    let on = |threads: usize, case: &Case| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().expect("a pool").install(|| case.attend())
+    };
+    for case in [
+        Case::new(6, 2, 16, 8, &[70, 3, 131, 80, 2]).tree(&DEEP),
+        Case::new(8, 1, 8, 4, &[40, 90]).window(20),
+    ] {
+        // As many tasks as trees and key-value heads suffice for one thread, not for many.
+        for (together, alone) in on(1, &case).iter().zip(on(16, &case)) {
+            assert_close(together, &alone, 1e-6);
+        }
+    }
+}
+
+#[test]
 fn a_branch_equals_its_whole_chain_alone() {
     let shared = Case::new(2, 1, 8, 4, &[20, 70, 5, 30, 9]).tree(&DEEP);
     let found = shared.attend()[0].clone();

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use super::BLOCK;
-
 /// The rows of a packed sequence, and what it goes on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
@@ -132,10 +130,14 @@ impl Branch {
         Self { rows, first, runs }
     }
 
-    /// Its rows in blocks.
-    pub(crate) fn blocks(&self, window: Option<usize>) -> impl Iterator<Item = Block> + '_ {
-        self.rows.clone().step_by(BLOCK).map(move |start| {
-            let rows = start..self.rows.end.min(start + BLOCK);
+    /// Its rows in blocks of at most `most`.
+    pub(crate) fn blocks(
+        &self,
+        window: Option<usize>,
+        most: usize,
+    ) -> impl Iterator<Item = Block> + '_ {
+        self.rows.clone().step_by(most).map(move |start| {
+            let rows = start..self.rows.end.min(start + most);
             let first = self.first + start - self.rows.start;
             let view = View::new(first..first + rows.len(), window);
             Block {
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_window_leaves_out_what_no_row_of_the_block_sees() {
         let trees = Tree::all(&sequences(&[(None, 3), (Some(0), 2), (Some(0), 2)]));
-        let blocks: Vec<Block> = trees[0].branches[2].blocks(Some(2)).collect();
+        let blocks: Vec<Block> = trees[0].branches[2].blocks(Some(2), 64).collect();
         assert_eq!(blocks[0].pieces, [(0, 2..3), (1, 5..7)]);
         assert_eq!(blocks[0].view.columns(0), 0..2);
         assert_eq!(blocks[0].view.columns(1), 1..3);

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use stillhouse_kernels::adamw;
 
 use super::bridge::{entries, entries_mut, is_cpu, storage};
-use super::{composed, pool};
+use super::composed;
 
 /// The constants of one update, the same for every tensor of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +113,6 @@ pub fn adamw<const D: usize>(
         entries_mut(&mut second),
         &constants,
     );
-    pool::keep_tensor(grad);
     let mut param = Tensor::from_primitive::<Flex>(updated);
     if is_autodiff {
         param = param.autodiff();

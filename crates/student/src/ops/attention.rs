@@ -5,9 +5,10 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::attention::{self, Gradients, Input, Sequence, Shape};
+use stillhouse_kernels::memory;
 
 use super::bridge::{CpuOp, apply3, entries, is_cpu, like};
-use super::{Heads, Layout, Rope, composed, pool, precision};
+use super::{Heads, Layout, Rope, composed, precision};
 
 /// How queries look at keys: what families differ in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,7 +113,7 @@ impl CpuOp<3> for Fused {
 
     fn forward(&self, inputs: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
         let n = entries(inputs[0]).len();
-        let (mut y, mut log_sums) = (pool::take(n), vec![0.0; n / self.shape.head_size]);
+        let (mut y, mut log_sums) = (memory::any(n), vec![0.0; n / self.shape.head_size]);
         attention::attend(self.input(inputs), &mut y, &mut log_sums);
         (like(y, inputs[0]), log_sums)
     }
@@ -124,7 +125,7 @@ impl CpuOp<3> for Fused {
         grad: &FlexTensor,
         _: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
-        let [mut q, mut k, mut v] = inputs.map(|t| pool::take(entries(t).len()));
+        let [mut q, mut k, mut v] = inputs.map(|t| memory::any(entries(t).len()));
         let out = Gradients {
             q: &mut q,
             k: &mut k,

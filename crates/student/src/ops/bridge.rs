@@ -15,8 +15,6 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 
-use super::pool;
-
 /// A kernel over `N` inputs that may be trained; what never is lives in `self`.
 ///
 /// All tensors given to it are contiguous f32.
@@ -118,7 +116,6 @@ impl<C: CheckpointStrategy> CpuKernels for Autodiff<Flex, C> {
 fn compute<O: CpuOp<N>, const N: usize>(inputs: [FlexTensor; N], op: &O) -> FlexTensor {
     let inputs = inputs.map(|t| t.to_contiguous());
     let (output, _) = op.forward(inputs.each_ref());
-    inputs.into_iter().for_each(pool::keep_tensor);
     output
 }
 
@@ -162,8 +159,6 @@ impl<O: CpuOp<N>, const N: usize> Backward<Flex, N> for Node<O> {
         let State { inputs, saved } = ops.state;
         let needed = ops.parents.each_ref().map(Option::is_some);
         let found = self.0.backward(inputs.each_ref(), saved, &grad, needed);
-        pool::keep_tensor(grad);
-        inputs.into_iter().for_each(pool::keep_tensor);
         for (parent, found) in ops.parents.into_iter().zip(found) {
             if let (Some(parent), Some(found)) = (parent, found) {
                 grads.register::<Flex>(parent.id, found);

@@ -7,9 +7,10 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use stillhouse_kernels::divergence as kernel;
 use stillhouse_kernels::head::{self, Gradients, Input};
+use stillhouse_kernels::memory;
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
-use super::{Head, composed, pool, precision};
+use super::{Head, composed, precision};
 
 /// How far the student's distribution q is from the teacher's p.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,7 +166,7 @@ fn apply(student: States<'_>, rule: Rule, rows: &[(usize, f32)]) -> Tensor<1> {
 /// Some rows of `x [n, size]`, together.
 fn chosen(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
     let [_, size] = sizes(x);
-    let mut chosen = pool::take(rows.len() * size);
+    let mut chosen = memory::any(rows.len() * size);
     for (chosen, &row) in chosen.chunks_exact_mut(size).zip(rows) {
         chosen.copy_from_slice(&entries(x)[row * size..][..size]);
     }
@@ -175,7 +176,7 @@ fn chosen(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
 /// The gradient of all rows from that of some; a row may stand several times.
 fn spread(slopes: &[f32], rows: &[usize], x: &FlexTensor) -> FlexTensor {
     let [n, size] = sizes(x);
-    let mut dx = pool::zeros(n * size);
+    let mut dx = vec![0.0; n * size];
     for (slope, &row) in slopes.chunks_exact(size).zip(rows) {
         for (sum, slope) in dx[row * size..][..size].iter_mut().zip(slope) {
             *sum += slope;
@@ -231,7 +232,7 @@ impl HeadTerm {
             targets: &targets,
             precision: precision::current(),
         };
-        let of = |wanted: bool, n: usize| if wanted { pool::zeros(n) } else { Vec::new() };
+        let of = |wanted: bool, n: usize| if wanted { vec![0.0; n] } else { Vec::new() };
         let mut slopes = [
             of(self.wanted[0], x.len()),
             of(self.wanted[1], vocab * size),
@@ -243,7 +244,7 @@ impl HeadTerm {
             weight: self.wanted[1].then(|| &mut dw[..common * size]),
             bias: self.wanted[2].then(|| &mut db[..common]),
         };
-        let mut logits = pool::take(input.logits_at_a_time());
+        let mut logits = memory::any(input.logits_at_a_time());
         let value = match &self.rule {
             Rule::Teacher(other) => {
                 let size = sizes::<2>(&other.weight)[1];
@@ -256,8 +257,8 @@ impl HeadTerm {
                     ..input
                 };
                 let (divergence, temperature) = (other.divergence, other.temperature);
-                let mut other = pool::take(input.logits_at_a_time());
-                let value = kernel::loss(
+                let mut other = memory::any(input.logits_at_a_time());
+                kernel::loss(
                     input,
                     teacher,
                     divergence,
@@ -266,18 +267,13 @@ impl HeadTerm {
                     out,
                     &mut logits,
                     &mut other,
-                );
-                pool::keep(other);
-                pool::keep(x);
-                value
+                )
             }
             Rule::Known(known) => {
                 let known: Vec<&kernel::Known> = known.iter().map(Vec::as_slice).collect();
                 kernel::known_loss(input, &known, &self.weights, out, &mut logits)
             }
         };
-        pool::keep(logits);
-        pool::keep(x);
         (tensor(vec![value as f32], [1]), slopes)
     }
 
@@ -315,7 +311,6 @@ impl Likelihoods {
         let x = chosen(inputs[0], &self.rows);
         let mut found = vec![0.0; self.rows.len()];
         head::log_likelihood(self.input(&x, inputs), &mut found);
-        pool::keep(x);
         let n = found.len();
         tensor(found, [n])
     }
@@ -343,8 +338,8 @@ impl Likelihoods {
         let weights: Vec<f32> = entries(grad).iter().map(|g| -g).collect();
         let mut slopes: [Vec<f32>; N] = std::array::from_fn(|i| match i {
             _ if !needed[i] => Vec::new(),
-            0 => pool::zeros(x.len()),
-            _ => pool::zeros(entries(inputs[i]).len()),
+            0 => vec![0.0; x.len()],
+            _ => vec![0.0; entries(inputs[i]).len()],
         });
         let mut places = slopes
             .iter_mut()
@@ -355,10 +350,8 @@ impl Likelihoods {
             weight: places.next().flatten(),
             bias: places.next().flatten(),
         };
-        let mut logits = pool::take(input.logits_at_a_time());
+        let mut logits = memory::any(input.logits_at_a_time());
         head::loss(input, &weights, out, &mut logits);
-        pool::keep(logits);
-        pool::keep(x);
         std::array::from_fn(|i| {
             let slopes = std::mem::take(&mut slopes[i]);
             match i {

@@ -8,10 +8,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub use stillhouse_kernels::frozen::{AtRest, Freezing, Frozen};
 use stillhouse_kernels::gemm::{Matrix, MatrixMut, Put};
 use stillhouse_kernels::lora;
+use stillhouse_kernels::memory;
 
 use super::bridge::{CpuOp, apply1, entries, is_cpu, like, sizes, storage, tensor};
 use super::linear::{multiply, product};
-use super::{composed, linear, linear_rows, pool, precision};
+use super::{composed, linear, linear_rows, precision};
 
 /// A weight `[out, in]` as a product meets it.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +114,7 @@ impl Held {
         match self {
             Self::Tensor(weight) => product(x, weight, bias),
             Self::Frozen(weight) => {
-                let mut y = pool::take(sizes::<2>(x)[0] * weight.shape()[0]);
+                let mut y = memory::any(sizes::<2>(x)[0] * weight.shape()[0]);
                 let bias = bias.map(entries);
                 weight.product(precision::current(), entries(x), bias, &mut y);
                 y
@@ -167,7 +168,7 @@ impl CpuOp<1> for FrozenLinear {
         _: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
         let [n, size_in] = sizes(x);
-        let mut dx = pool::take(n * size_in);
+        let mut dx = memory::any(n * size_in);
         self.weight.product_back(grad, &mut dx, Put::Over);
         [Some(like(dx, x))]
     }

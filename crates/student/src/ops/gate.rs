@@ -4,9 +4,10 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 pub use stillhouse_kernels::activation::Activation;
 use stillhouse_kernels::gate;
+use stillhouse_kernels::memory;
 
 use super::bridge::{CpuOp, apply1, apply2, entries, is_cpu, like};
-use super::{composed, pool};
+use super::composed;
 
 /// `f(x)`, entry by entry.
 #[must_use]
@@ -33,7 +34,7 @@ impl CpuOp<1> for Activate {
     type Saved = ();
 
     fn forward(&self, [x]: [&FlexTensor; 1]) -> (FlexTensor, ()) {
-        let mut y = pool::take(entries(x).len());
+        let mut y = memory::any(entries(x).len());
         gate::activate(self.0, entries(x), &mut y);
         (like(y, x), ())
     }
@@ -45,7 +46,7 @@ impl CpuOp<1> for Activate {
         grad: &FlexTensor,
         _: [bool; 1],
     ) -> [Option<FlexTensor>; 1] {
-        let mut dx = pool::take(entries(x).len());
+        let mut dx = memory::any(entries(x).len());
         gate::activate_backward(self.0, entries(x), entries(grad), &mut dx);
         [Some(like(dx, x))]
     }
@@ -59,7 +60,7 @@ impl CpuOp<2> for Gated {
 
     fn forward(&self, [gate, up]: [&FlexTensor; 2]) -> (FlexTensor, ()) {
         let (g, u) = (entries(gate), entries(up));
-        let mut y = pool::take(g.len());
+        let mut y = memory::any(g.len());
         gate::gated(self.0, g, u, &mut y);
         (like(y, gate), ())
     }
@@ -72,7 +73,7 @@ impl CpuOp<2> for Gated {
         _: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
         let (g, u) = (entries(gate), entries(up));
-        let (mut d_gate, mut d_up) = (pool::take(g.len()), pool::take(g.len()));
+        let (mut d_gate, mut d_up) = (memory::any(g.len()), memory::any(g.len()));
         gate::gated_backward(self.0, g, u, entries(grad), &mut d_gate, &mut d_up);
         [Some(like(d_gate, gate)), Some(like(d_up, up))]
     }

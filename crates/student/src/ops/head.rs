@@ -7,12 +7,13 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 pub use stillhouse_kernels::head::Scored;
 use stillhouse_kernels::head::{self, Gradients, Input};
+use stillhouse_kernels::memory;
 
 use super::bridge::{
     CpuOp, apply2, apply3, entries, entries_mut, is_cpu, like, sizes, storage, tensor,
 };
 use super::frozen::{Frozen, Weight, through_rows};
-use super::{composed, linear, pool, precision};
+use super::{composed, linear, precision};
 
 /// The layer that turns states into logits: `x W' + bias`, capped where a family caps it.
 #[derive(Clone, Copy, Debug)]
@@ -157,10 +158,8 @@ pub fn head_scores(x: Tensor<2>, head: Head<'_>, targets: &[(usize, u32)]) -> Ve
         precision: precision::current(),
     };
     let mut found = vec![Scored::default(); rows.len()];
-    let mut logits = pool::take(input.logits_at_a_time());
+    let mut logits = memory::any(input.logits_at_a_time());
     head::score(input, &mut found, &mut logits);
-    pool::keep(logits);
-    pool::keep(chosen);
     found
 }
 
@@ -173,7 +172,7 @@ fn supervised(targets: &[Option<u32>]) -> (Vec<usize>, Vec<u32>) {
 /// Some rows of `x [n, size]`, together.
 fn chosen_rows(x: &FlexTensor, rows: &[usize]) -> Vec<f32> {
     let [_, size] = sizes(x);
-    let mut chosen = pool::take(rows.len() * size);
+    let mut chosen = memory::any(rows.len() * size);
     for (chosen, &row) in chosen.chunks_exact_mut(size).zip(rows) {
         chosen.copy_from_slice(&entries(x)[row * size..][..size]);
     }
@@ -220,7 +219,7 @@ impl HeadLoss {
             targets: &self.targets,
             precision: precision::current(),
         };
-        let of = |wanted: bool, n: usize| if wanted { pool::zeros(n) } else { Vec::new() };
+        let of = |wanted: bool, n: usize| if wanted { vec![0.0; n] } else { Vec::new() };
         let mut slopes = Slopes {
             x: of(self.wants_x, chosen.len()),
             weight: of(self.wants_weight, vocab * size),
@@ -231,10 +230,8 @@ impl HeadLoss {
             weight: self.wants_weight.then_some(&mut slopes.weight[..]),
             bias: self.wants_bias.then_some(&mut slopes.bias[..]),
         };
-        let mut logits = pool::take(input.logits_at_a_time());
+        let mut logits = memory::any(input.logits_at_a_time());
         let loss = head::loss(input, &self.shares, out, &mut logits);
-        pool::keep(logits);
-        pool::keep(chosen);
         (tensor(vec![loss as f32], [1]), slopes)
     }
 
@@ -257,11 +254,10 @@ impl HeadLoss {
         let of_rows = |slopes: Vec<f32>| {
             let [n, size] = sizes(inputs[0]);
             let slopes = scaled(slopes);
-            let mut dx = pool::zeros(n * size);
+            let mut dx = vec![0.0; n * size];
             for (slope, &row) in slopes.chunks_exact(size).zip(self.rows.iter()) {
                 dx[row * size..][..size].copy_from_slice(slope);
             }
-            pool::keep(slopes);
             dx
         };
         let mut slopes = [Some(slopes.x), Some(slopes.weight), Some(slopes.bias)];

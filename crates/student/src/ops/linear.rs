@@ -4,10 +4,11 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::gemm::{self, Matrix, MatrixMut, Put, sum_rows};
 use stillhouse_kernels::lora::{self, Lora};
+use stillhouse_kernels::memory;
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes, storage, tensor};
 use super::frozen::{Held, Weight};
-use super::{Dropout, composed, pool, precision};
+use super::{Dropout, composed, precision};
 
 /// A trained branch of low rank beside a frozen weight.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +60,7 @@ pub fn lora_linear(
 /// `x W' + bias` into fresh memory.
 pub(super) fn product(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>) -> Vec<f32> {
     let ([n, size_in], [size_out, _]) = (sizes(x), sizes(weight));
-    let mut y = pool::take(n * size_out);
+    let mut y = memory::any(n * size_out);
     let put = match bias {
         Some(bias) => {
             for row in y.chunks_exact_mut(size_out) {
@@ -86,7 +87,7 @@ pub(super) fn multiply(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f3
 
 /// `scale a b` into fresh memory.
 fn fresh(a: Matrix<'_>, b: Matrix<'_>, [rows, cols]: [usize; 2], scale: f32) -> Vec<f32> {
-    let mut y = pool::take(rows * cols);
+    let mut y = memory::any(rows * cols);
     let out = MatrixMut::new(&mut y, rows, cols);
     multiply(out, a, b, scale, Put::Over);
     y
@@ -184,7 +185,7 @@ impl LoraLinear {
     fn dropped(&self, x: &FlexTensor) -> Option<Vec<f32>> {
         let dropout = self.dropout?;
         let [n, size_in] = sizes(x);
-        let mut dropped = pool::take(n * size_in);
+        let mut dropped = memory::any(n * size_in);
         dropped.copy_from_slice(entries(x));
         dropout.apply(&mut dropped, size_in);
         Some(dropped)
@@ -197,12 +198,11 @@ impl CpuOp<3> for LoraLinear {
 
     fn forward(&self, [x, a, b]: [&FlexTensor; 3]) -> (FlexTensor, Vec<f32>) {
         let ([n, _], [size_out, rank]) = (sizes::<2>(x), sizes::<2>(b));
-        let (mut low, mut y) = (pool::take(n * rank), pool::take(n * size_out));
+        let (mut low, mut y) = (memory::any(n * rank), memory::any(n * size_out));
         let dropped = self.dropped(x);
         let bias = self.bias.as_ref().map(entries);
         let lora = self.lora(a, b);
         lora.forward(entries(x), dropped.as_deref(), bias, &mut low, &mut y);
-        dropped.into_iter().for_each(pool::keep);
         (tensor(y, [n, size_out]), low)
     }
 
@@ -214,7 +214,7 @@ impl CpuOp<3> for LoraLinear {
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let [n, size_in] = sizes(x);
-        let of = |wanted: bool, n: usize| wanted.then(|| pool::take(n));
+        let of = |wanted: bool, n: usize| wanted.then(|| memory::any(n));
         let mut dx = of(needed[0], n * size_in);
         let mut d_dropped = of(needed[0] && self.dropout.is_some(), n * size_in);
         let mut da = of(needed[1], entries(a).len());
@@ -233,10 +233,7 @@ impl CpuOp<3> for LoraLinear {
             for (dx, more) in dx.iter_mut().zip(&more) {
                 *dx += more;
             }
-            pool::keep(more);
         }
-        dropped.into_iter().for_each(pool::keep);
-        pool::keep(low);
         [
             dx.map(|dx| like(dx, x)),
             da.map(|da| like(da, a)),

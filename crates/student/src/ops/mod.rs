@@ -21,7 +21,6 @@ mod head;
 mod layout;
 mod linear;
 mod norm;
-mod pool;
 mod precision;
 mod relative;
 mod rope;

@@ -3,10 +3,11 @@
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use stillhouse_kernels::layer_norm::{self, Moments};
+use stillhouse_kernels::memory;
 use stillhouse_kernels::norm::{self, NormInput};
 
 use super::bridge::{CpuOp, apply2, apply3, entries, is_cpu, like, sizes};
-use super::{composed, pool};
+use super::composed;
 
 /// Each row of `x [n, size]` divided by its root mean square, times `weight + offset`.
 ///
@@ -31,7 +32,7 @@ impl CpuOp<2> for RmsNorm {
 
     fn forward(&self, [x, weight]: [&FlexTensor; 2]) -> (FlexTensor, Vec<f32>) {
         let [n, size] = sizes(x);
-        let (mut y, mut inverse) = (pool::take(n * size), vec![0.0; n]);
+        let (mut y, mut inverse) = (memory::any(n * size), vec![0.0; n]);
         let (rows, weight) = (entries(x), entries(weight));
         norm::rms_norm(
             rows,
@@ -52,7 +53,7 @@ impl CpuOp<2> for RmsNorm {
         needed: [bool; 2],
     ) -> [Option<FlexTensor>; 2] {
         let [n, size] = sizes(x);
-        let mut dx = pool::take(n * size);
+        let mut dx = memory::any(n * size);
         let mut d_weight = needed[1].then(|| vec![0.0; size]);
         let input = NormInput {
             x: entries(x),
@@ -85,7 +86,7 @@ impl CpuOp<3> for LayerNorm {
 
     fn forward(&self, [x, weight, bias]: [&FlexTensor; 3]) -> (FlexTensor, Vec<Moments>) {
         let [n, size] = sizes(x);
-        let (mut y, mut moments) = (pool::take(n * size), vec![Moments::default(); n]);
+        let (mut y, mut moments) = (memory::any(n * size), vec![Moments::default(); n]);
         let parameters = [entries(weight), entries(bias)];
         layer_norm::normalise(entries(x), parameters, self.epsilon, &mut y, &mut moments);
         (like(y, x), moments)
@@ -99,7 +100,7 @@ impl CpuOp<3> for LayerNorm {
         needed: [bool; 3],
     ) -> [Option<FlexTensor>; 3] {
         let [n, size] = sizes(x);
-        let mut dx = pool::take(n * size);
+        let mut dx = memory::any(n * size);
         let (mut d_weight, mut d_bias) = (vec![0.0; size], vec![0.0; size]);
         layer_norm::normalise_backward(
             entries(x),

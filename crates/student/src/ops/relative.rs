@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+use stillhouse_kernels::memory;
 use stillhouse_kernels::relative::{self, Bias, Gradients, Input};
 
 use super::bridge::{CpuOp, apply3, apply4, entries, is_cpu, like, sizes};
-use super::{Layout, composed, pool};
+use super::{Layout, composed};
 
 /// Which rows of keys the queries of each sequence look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,7 +187,7 @@ impl Fused {
 
     fn attend(input: Input<'_>, q: &FlexTensor) -> (FlexTensor, Vec<f32>) {
         let n = input.q.len();
-        let (mut y, mut log_sums) = (pool::take(n), vec![0.0; n / input.head_size]);
+        let (mut y, mut log_sums) = (memory::any(n), vec![0.0; n / input.head_size]);
         relative::attend(input, &mut y, &mut log_sums);
         (like(y, q), log_sums)
     }
@@ -199,7 +200,7 @@ impl Fused {
         grad: &FlexTensor,
         table: Option<&mut [f32]>,
     ) -> [Option<FlexTensor>; 3] {
-        let [mut q, mut k, mut v] = inputs.map(|t| pool::zeros(entries(t).len()));
+        let [mut q, mut k, mut v] = inputs.map(|t| vec![0.0; entries(t).len()]);
         let out = Gradients {
             q: &mut q,
             k: &mut k,
